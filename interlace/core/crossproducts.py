@@ -1,0 +1,231 @@
+"""Cross-products of a mixed model: the only form in which the estimation sees data.
+
+With V = [Z_1 | ... | Z_t | X | y] and rows already multiplied by the square roots of their weights, a
+:class:`CrossProducts` holds the blocks of V'V in the shapes in which they are eliminated. It is additive: rows can be
+added (chunks, machines) and taken away (deletion, folds), and a new response changes one column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from interlace.core.structure import Structure
+from interlace.typing import FloatArray, IntArray
+
+__all__ = ["CrossProducts", "Rows", "group_products"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the model, multiplied by the square roots of their weights.
+
+    Attributes
+    ----------
+    codes : sequence of ndarray of int64, shapes (n,)
+        Per block, in the order of the structure.
+    Z : sequence of ndarray, shapes (n, k_i)
+    Xy : ndarray, shape (n, p + 1)
+        Fixed-effects columns, then the response.
+    log_weights : float
+        Sum of the logarithms of the weights; 0 without weights.
+    """
+
+    codes: Sequence[IntArray]
+    Z: Sequence[FloatArray]
+    Xy: FloatArray
+    log_weights: float = 0.0
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return self.Xy.shape[0]
+
+
+@dataclass(frozen=True)
+class CrossProducts:
+    """Blocks of V'V for one :class:`~interlace.core.structure.Structure`.
+
+    Attributes
+    ----------
+    structure : Structure
+    n : int
+        Rows that went in.
+    log_weights : float
+        Sum of log weights of those rows.
+    A : tuple of ndarray, shapes (q_i, k_i, k_i)
+        Chain blocks: Z_i'Z_i by level.
+    P : dict of (int, int) to ndarray, shape (q_i, k_i, k_j)
+        Chain blocks i < j: Z_i'Z_j, one slab per level of i (it meets one level of j).
+    C : tuple of ndarray, shapes (q_i, k_i, m) or (q_i, k_i, p + 1)
+        Chain blocks with [Z_rest | X | y]; with sparse storage only with [X | y].
+    Cz : scipy.sparse.csr_array, shape (q_1 k_1, m_z), or None
+        With sparse storage: Z_1'Z_rest.
+    S : ndarray, shape (m, m)
+        [Z_rest | X | y]' [Z_rest | X | y].
+    """
+
+    structure: Structure
+    n: int
+    log_weights: float
+    A: tuple[FloatArray, ...]
+    P: dict[tuple[int, int], FloatArray]
+    C: tuple[FloatArray, ...]
+    Cz: sparse.csr_array | None
+    S: FloatArray
+
+    @classmethod
+    def from_rows(cls, structure: Structure, rows: Rows) -> CrossProducts:
+        """Cross-products of ``rows``."""
+        s = structure.n_chain
+        A, C, P = [], [], {}
+        for i, block in enumerate(structure.chain):
+            right = [rows.Z[i]] + [rows.Z[j] for j in range(i + 1, s)] + [rows.Xy]
+            sums = group_products(rows.codes[i], block.q, rows.Z[i], np.concatenate(right, axis=1))
+            stops = np.cumsum([m.shape[1] for m in right])
+            A.append(np.ascontiguousarray(sums[:, :, : stops[0]]))
+            for j in range(i + 1, s):
+                P[i, j] = np.ascontiguousarray(sums[:, :, stops[j - i - 1] : stops[j - i]])
+            with_xy = sums[:, :, stops[-2] :]
+            if structure.rest and not structure.storage.sparse:
+                dense = [_dense_products(structure, rows, i, r) for r in range(s, len(structure.blocks))]
+                with_xy = np.concatenate([*dense, with_xy], axis=2)
+            C.append(np.ascontiguousarray(with_xy))
+        Cz = _sparse_products(structure, rows) if structure.storage.sparse else None
+        S = _rest_products(structure, rows)
+        return cls(structure, rows.n, rows.log_weights, tuple(A), P, tuple(C), Cz, S)
+
+    @classmethod
+    def from_chunks(cls, structure: Structure, chunks: Iterable[Rows]) -> CrossProducts:
+        """Cross-products of rows that arrive in pieces; memory grows with levels, not with rows."""
+        total: CrossProducts | None = None
+        for chunk in chunks:
+            part = cls.from_rows(structure, chunk)
+            total = part if total is None else total + part
+        if total is None:
+            raise ValueError("no chunks: at least one is needed to form cross-products")
+        return total
+
+    def __add__(self, other: CrossProducts) -> CrossProducts:
+        """Cross-products of the rows of both."""
+        return self._combine(other, 1.0)
+
+    def __sub__(self, other: CrossProducts) -> CrossProducts:
+        """Cross-products after taking the rows of ``other`` away."""
+        return self._combine(other, -1.0)
+
+    def _combine(self, other: CrossProducts, sign: float) -> CrossProducts:
+        if other.structure is not self.structure:
+            raise ValueError("cross-products of different structures cannot be combined")
+        return CrossProducts(
+            self.structure,
+            self.n + int(sign) * other.n,
+            self.log_weights + sign * other.log_weights,
+            tuple(a + sign * b for a, b in zip(self.A, other.A, strict=True)),
+            {key: self.P[key] + sign * other.P[key] for key in self.P},
+            tuple(a + sign * b for a, b in zip(self.C, other.C, strict=True)),
+            None if self.Cz is None or other.Cz is None else (self.Cz + sign * other.Cz).tocsr(),
+            self.S + sign * other.S,
+        )
+
+    def with_response(self, rows: Rows) -> CrossProducts:
+        """Same design with the response of ``rows`` (their last column) in place of the old one."""
+        s, m = self.structure.n_chain, self.structure.m
+        y = rows.Xy[:, -1:]
+        C = []
+        for i, block in enumerate(self.structure.chain):
+            changed = self.C[i].copy()
+            changed[:, :, -1] = group_products(rows.codes[i], block.q, rows.Z[i], y)[:, :, 0]
+            C.append(changed)
+        column = np.empty(m)
+        for where, r in zip(self.structure.rest_slices, range(s, len(self.structure.blocks)), strict=True):
+            block = self.structure.blocks[r]
+            column[where] = group_products(rows.codes[r], block.q, rows.Z[r], y).reshape(-1)
+        column[self.structure.m_z :] = rows.Xy.T @ y[:, 0]
+        S = self.S.copy()
+        S[:, -1] = column
+        S[-1, :] = column
+        return replace(self, C=tuple(C), S=S)
+
+
+#: Above this many products, group sums go column by column so that no large temporary is formed.
+_ONE_SHOT = 400_000
+
+
+def group_products(index: IntArray, size: int, U: FloatArray, V: FloatArray) -> FloatArray:
+    """Sums over the rows of each group of the products of two sets of columns.
+
+    Parameters
+    ----------
+    index : ndarray of int64, shape (n,)
+        Group of each row, 0 to size - 1.
+    size : int
+    U, V : ndarray, shapes (n, u) and (n, v)
+
+    Returns
+    -------
+    ndarray, shape (size, u, v)
+    """
+    n, u, v = U.shape[0], U.shape[1], V.shape[1]
+    if n * u * v <= _ONE_SHOT:
+        cells = index[:, None] * (u * v) + np.arange(u * v)
+        products = U[:, :, None] * V[:, None, :]
+        flat = np.bincount(cells.reshape(-1), weights=products.reshape(-1), minlength=size * u * v)
+        return flat.reshape(size, u, v)
+    out = np.empty((size, u, v))
+    columns = [np.ascontiguousarray(V[:, b]) for b in range(v)]
+    for a in range(u):
+        left = np.ascontiguousarray(U[:, a])
+        for b in range(v):
+            out[:, a, b] = np.bincount(index, weights=left * columns[b], minlength=size)
+    return out
+
+
+def _dense_products(structure: Structure, rows: Rows, i: int, r: int) -> FloatArray:
+    """Z_i'Z_r with every pair of levels, shape (q_i, k_i, q_r k_r)."""
+    a, b = structure.blocks[i], structure.blocks[r]
+    sums = group_products(rows.codes[i] * b.q + rows.codes[r], a.q * b.q, rows.Z[i], rows.Z[r])
+    return sums.reshape(a.q, b.q, a.k, b.k).transpose(0, 2, 1, 3).reshape(a.q, a.k, b.size)
+
+
+def _sparse_products(structure: Structure, rows: Rows) -> sparse.csr_array:
+    """Z_1'Z_rest over the pairs of levels that occur, shape (q_1 k_1, m_z)."""
+    lead = structure.blocks[0]
+    row_parts, col_parts, value_parts = [], [], []
+    for where, r in zip(structure.rest_slices, range(1, len(structure.blocks)), strict=True):
+        b = structure.blocks[r]
+        keys, inverse = np.unique(rows.codes[0] * b.q + rows.codes[r], return_inverse=True)
+        sums = group_products(inverse, keys.size, rows.Z[0], rows.Z[r])
+        row = (keys // b.q)[:, None, None] * lead.k + np.arange(lead.k)[None, :, None]
+        col = where.start + (keys % b.q)[:, None, None] * b.k + np.arange(b.k)[None, None, :]
+        row_parts.append(np.broadcast_to(row, sums.shape).reshape(-1))
+        col_parts.append(np.broadcast_to(col, sums.shape).reshape(-1))
+        value_parts.append(sums.reshape(-1))
+    cells = (np.concatenate(row_parts), np.concatenate(col_parts))
+    return sparse.csr_array((np.concatenate(value_parts), cells), shape=(lead.size, structure.m_z))
+
+
+def _rest_products(structure: Structure, rows: Rows) -> FloatArray:
+    """[Z_rest | X | y]'[Z_rest | X | y], shape (m, m)."""
+    s, m_z = structure.n_chain, structure.m_z
+    S = np.zeros((structure.m, structure.m))
+    S[m_z:, m_z:] = rows.Xy.T @ rows.Xy
+    numbers = range(s, len(structure.blocks))
+    for at, r in zip(structure.rest_slices, numbers, strict=True):
+        a = structure.blocks[r]
+        with_xy = group_products(rows.codes[r], a.q, rows.Z[r], rows.Xy).reshape(a.size, -1)
+        S[at, m_z:] = with_xy
+        S[m_z:, at] = with_xy.T
+        own = group_products(rows.codes[r], a.q, rows.Z[r], rows.Z[r])
+        diagonal = S[at, at].reshape(a.q, a.k, a.q, a.k)
+        diagonal[np.arange(a.q), :, np.arange(a.q), :] = own
+        S[at, at] = diagonal.reshape(a.size, a.size)
+        for other, c in zip(structure.rest_slices, numbers, strict=True):
+            if c > r:
+                cross = _dense_products(structure, rows, r, c).reshape(a.size, -1)
+                S[at, other] = cross
+                S[other, at] = cross.T
+    return S

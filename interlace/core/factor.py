@@ -1,0 +1,193 @@
+"""Block elimination of the penalized normal equations at one theta.
+
+For each chain block the levels are independent: D_j = I + L'A_j L, W_j = L D_j^-1 L' (finite when L is singular),
+and eliminating them takes ``C_j' W_j C_j`` off everything that remains. The rest is one symmetric matrix
+F = T'ST + E with T = blockdiag(I (x) L, I_p, 1) and E = diag(1, 0_p, 0); its Cholesky factor gives beta, the
+spherical modes of the rest and the penalized residual sum of squares in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.linalg import lapack
+
+from interlace.core.crossproducts import CrossProducts
+from interlace.core.schur import SparseMap, scale_blocks
+from interlace.core.structure import Structure
+from interlace.typing import FloatArray
+
+__all__ = ["Elimination", "eliminate", "scale_rest"]
+
+
+@dataclass
+class Elimination:
+    """State after the elimination at one theta.
+
+    Attributes
+    ----------
+    cp : CrossProducts
+    L : list of ndarray, shapes (k_i, k_i)
+        Relative covariance factors of all blocks.
+    A, P, C : list / dict of ndarray
+        Chain blocks of :class:`CrossProducts` after the blocks before them were eliminated.
+    W : list of ndarray, shapes (q_i, k_i, k_i)
+        Weights L D^-1 L' of each chain block.
+    S : ndarray, shape (m, m)
+        Schur complement of the chain.
+    ST : ndarray, shape (m, m)
+        S T.
+    R : ndarray, shape (m, m)
+        Upper Cholesky factor of F (its lower triangle is not referenced).
+    log_chain : float
+        Sum of log det D over the chain.
+    ok : bool
+        False when F is not positive definite.
+    """
+
+    cp: CrossProducts
+    L: list[FloatArray]
+    A: list[FloatArray]
+    P: dict[tuple[int, int], FloatArray]
+    C: list[FloatArray]
+    W: list[FloatArray]
+    S: FloatArray
+    ST: FloatArray
+    R: FloatArray
+    log_chain: float
+    ok: bool
+    lead: SparseMap | None = None
+    cache: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def structure(self) -> Structure:
+        """Symbolic part."""
+        return self.cp.structure
+
+    @property
+    def rest_L(self) -> list[FloatArray]:
+        """Factors of the rest blocks."""
+        return self.L[self.structure.n_chain :]
+
+    def rest_logdet(self, count: int) -> float:
+        """Log determinant of the leading ``count`` rows and columns of F."""
+        return 2.0 * float(np.log(np.diagonal(self.R)[:count]).sum())
+
+    @property
+    def pwrss(self) -> float:
+        """Penalized weighted residual sum of squares."""
+        return float(self.R[-1, -1]) ** 2
+
+    @property
+    def solution(self) -> FloatArray:
+        """(u_rest, beta), shape (m - 1,): spherical modes of the rest and fixed effects."""
+        n = self.structure.m - 1
+        if n == 0:
+            return np.empty(0)
+        x, _ = lapack.dtrtrs(self.R[:n, :n], self.R[:n, -1:])
+        solution: FloatArray = x[:, 0]
+        return solution
+
+    def apply_C(self, i: int, v: FloatArray) -> FloatArray:
+        """C_ij v for every level of chain block i; v of shape (m, r), result (q_i, k_i, r)."""
+        if self.lead is not None:
+            return self.lead.times(v)
+        block = self.structure.blocks[i]
+        return (self.C[i].reshape(block.size, -1) @ v).reshape(block.q, block.k, -1)
+
+    def apply_Ct(self, i: int, w: FloatArray) -> FloatArray:
+        """Sum over levels of C_ij' w_j; w of shape (q_i, k_i, r), result (m, r)."""
+        if self.lead is not None:
+            return self.lead.transposed(w)
+        block = self.structure.blocks[i]
+        return self.C[i].reshape(block.size, -1).T @ w.reshape(block.size, -1)
+
+
+def eliminate(cp: CrossProducts, L: Sequence[FloatArray], lead: SparseMap | None = None) -> Elimination:
+    """Eliminate all random effects of the chain and factorize the rest.
+
+    Parameters
+    ----------
+    cp : CrossProducts
+    L : sequence of ndarray, shapes (k_i, k_i)
+        Relative covariance factor of each block of the structure.
+    lead : SparseMap, optional
+        Needed with sparse storage.
+    """
+    structure = cp.structure
+    A, P, C, W, S = list(cp.A), dict(cp.P), list(cp.C), [], cp.S
+    log_chain = 0.0
+    for i in range(structure.n_chain):
+        W_i, logdet = _weights(A[i], L[i])
+        W.append(W_i)
+        log_chain += logdet
+        if lead is not None:
+            S = lead.complement(W_i, S)
+            continue
+        WC = scale_blocks(W_i, C[i])
+        size = structure.blocks[i].size
+        S = S - C[i].reshape(size, -1).T @ WC.reshape(size, -1)
+        _update_ancestors(structure, i, W_i, WC, A, P, C)
+    ST = scale_rest(structure, L[structure.n_chain :], S).T
+    F = scale_rest(structure, L[structure.n_chain :], ST)
+    m_z = structure.m_z
+    F[np.arange(m_z), np.arange(m_z)] += 1.0
+    R, info = lapack.dpotrf(F, lower=0, clean=1)
+    ok = info == 0 and bool(np.isfinite(R[-1, -1])) and R[-1, -1] > 0.0
+    return Elimination(cp, list(L), A, P, C, W, S, ST, R, log_chain, ok, lead)
+
+
+def _weights(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
+    """W = L (I + L'AL)^-1 L' for every level, shape (q, k, k), and the sum of log det(I + L'AL)."""
+    if L.shape[0] == 1:
+        psi = L[0, 0] * L[0, 0]
+        D = 1.0 + psi * A
+        return psi / D, float(np.log(D).sum())
+    D = L.T @ A @ L + np.eye(L.shape[0])
+    half = np.linalg.cholesky(D)
+    logdet = 2.0 * float(np.log(np.diagonal(half, axis1=1, axis2=2)).sum())
+    root = np.matmul(np.linalg.inv(half), L.T)
+    return np.matmul(root.transpose(0, 2, 1), root), logdet
+
+
+def _update_ancestors(
+    structure: Structure,
+    i: int,
+    W: FloatArray,
+    WC: FloatArray,
+    A: list[FloatArray],
+    P: dict[tuple[int, int], FloatArray],
+    C: list[FloatArray],
+) -> None:
+    """Take the eliminated block i off the blocks of the chain that contain it."""
+    s = structure.n_chain
+    for j in range(i + 1, s):
+        Pt = P[i, j].transpose(0, 2, 1)
+        C[j] = C[j] - collect(structure, i, j, np.matmul(Pt, WC))
+        for h in range(j, s):
+            shift = collect(structure, i, j, np.matmul(Pt, scale_blocks(W, P[i, h])))
+            if h == j:
+                A[j] = A[j] - shift
+            else:
+                P[j, h] = P[j, h] - shift
+
+
+def collect(structure: Structure, i: int, j: int, values: FloatArray) -> FloatArray:
+    """Sum slabs of the levels of chain block i within each level of chain block j; (q_i, a, b) -> (q_j, a, b)."""
+    out = structure.collectors[i, j] @ values.reshape(values.shape[0], -1)
+    summed: FloatArray = out.reshape(out.shape[0], *values.shape[1:])
+    return summed
+
+
+def scale_rest(structure: Structure, rest_L: Sequence[FloatArray], M: FloatArray, *, transpose: bool = True) -> FloatArray:
+    """T'M (or T M) with T = blockdiag(I (x) L_r, I_p, 1); M of shape (m, r), returned as a new array."""
+    out = np.array(M, order="C")
+    for block, where, L in zip(structure.rest, structure.rest_slices, rest_L, strict=True):
+        if block.k == 1:
+            out[where] *= L[0, 0]
+        else:
+            part = out[where].reshape(block.q, block.k, -1)
+            out[where] = np.matmul(L.T if transpose else L, part).reshape(block.size, -1)
+    return out
