@@ -1,0 +1,104 @@
+"""Proof that an optimum on the boundary is one, and the way off it when it is not.
+
+Where a factor L is singular the gradient in theta says nothing about the directions it does not span. There the
+deviance is a function of Psi = L L' with first derivatives G_Psi; a minimum needs v'G_Psi v >= 0 for every direction v.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from interlace.core.covariance import cholesky_factor
+from interlace.core.factor import Elimination
+from interlace.core.objective import Derivatives, Objective
+from interlace.core.terms import Block
+from interlace.typing import FloatArray, IntArray
+
+__all__ = ["Escape", "find_escape"]
+
+#: Decrease of the deviance that is worth a restart.
+_WORTHWHILE = 1e-8
+
+
+@dataclass(frozen=True)
+class Escape:
+    """A direction in which the deviance falls.
+
+    Attributes
+    ----------
+    theta : ndarray, shape (n_theta,)
+        Point a Newton step along the direction, in Psi.
+    gain : float
+        Decrease that the step predicts.
+    """
+
+    theta: FloatArray
+    gain: float
+
+
+def find_escape(
+    objective: Objective, e: Elimination, d: Derivatives, theta: FloatArray, *, fraction: float = 1.0
+) -> Escape | None:
+    """Best direction off the boundary, or None when ``theta`` passes the boundary test.
+
+    Parameters
+    ----------
+    objective : Objective
+    e, d : Elimination, Derivatives
+        At ``theta``.
+    theta : ndarray, shape (n_theta,)
+    fraction : float
+        Part of the Newton step in Psi to take.
+    """
+    best: Escape | None = None
+    weight = objective.N / e.pwrss
+    psi = objective.psi_gradients(e, d)
+    for block, G, a, L in zip(objective.structure.blocks, psi, d.a, e.L, strict=True):
+        information = G + weight * a.T @ a
+        for rows, cols, slots in _parts(block):
+            candidate = _descend(G, information, block.q, L, rows, cols, fraction)
+            if candidate is None or (best is not None and candidate[1] <= best.gain):
+                continue
+            moved = theta.copy()
+            moved[slots] = candidate[0][rows, cols]
+            best = Escape(moved, candidate[1])
+    return best
+
+
+def _parts(block: Block) -> list[tuple[IntArray, IntArray, IntArray]]:
+    """Rows, columns and theta slots of each term of a block."""
+    out = []
+    for _, where in block.members:
+        inside = (block.rows >= where.start) & (block.rows < where.stop)
+        out.append((block.rows[inside], block.cols[inside], block.slots[inside]))
+    return out
+
+
+def _descend(
+    G: FloatArray, information: FloatArray, q: int, L: FloatArray, rows: IntArray, cols: IntArray, fraction: float
+) -> tuple[FloatArray, float] | None:
+    """Factor after the best step within one term, and the decrease predicted for it."""
+    used = np.unique(rows)
+    diagonal = bool((rows == cols).all())
+    if diagonal:
+        directions, slopes = np.eye(G.shape[0])[:, used], np.diagonal(G)[used]
+    else:
+        slopes, inner = np.linalg.eigh(G[np.ix_(used, used)])
+        directions = np.zeros((G.shape[0], used.size))
+        directions[used] = inner
+    at = int(np.argmin(slopes))
+    direction = directions[:, at]
+    # Second derivative along psi = size * direction direction', if the levels were independent.
+    curvature = float(direction @ information @ direction) ** 2 / q
+    if slopes[at] >= 0.0 or curvature <= 0.0:
+        return None
+    size, gain = -slopes[at] / curvature, slopes[at] ** 2 / (2.0 * curvature)
+    if gain < _WORTHWHILE:
+        return None
+    moved = L @ L.T + fraction * size * np.outer(direction, direction)
+    inner_moved = moved[np.ix_(used, used)]
+    factor = np.zeros_like(G)
+    factor[np.ix_(used, used)] = np.diag(np.sqrt(np.diagonal(inner_moved))) if diagonal else cholesky_factor(inner_moved)
+    return factor, float(gain)

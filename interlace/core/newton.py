@@ -1,0 +1,126 @@
+"""Newton's method in theta on the whole space, with curvature repaired where it is not positive.
+
+The deviance is even under sign changes of the columns of a factor, so no bounds are needed: signs are fixed
+at the end. Steps come from the average information plus the curvature of V in theta (see
+:meth:`interlace.core.objective.Objective.information`), which is close to the Hessian near the optimum.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from interlace.core.factor import Elimination
+from interlace.core.objective import Derivatives, Objective
+from interlace.core.optsummary import OptSummary
+from interlace.typing import FloatArray
+
+__all__ = ["minimize_newton", "newton_step"]
+
+#: Rounding noise of a deviance, relative to its size.
+_NOISE = 1e-13
+
+
+def newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, float]:
+    """Descent step, and its decrement g'|H|^-1 g.
+
+    Negative curvature is replaced by its absolute value, and curvature too small to divide by is raised.
+
+    Parameters
+    ----------
+    gradient : ndarray, shape (r,)
+    hessian : ndarray, shape (r, r)
+
+    Returns
+    -------
+    step : ndarray, shape (r,)
+    decrement : float
+        Twice the decrease that the quadratic model predicts.
+    """
+    values, vectors = np.linalg.eigh(hessian)
+    size = np.abs(values)
+    curvature = np.maximum(size, 1e-9 * size.max() + 1e-300)
+    along = vectors.T @ gradient
+    return -(vectors @ (along / curvature)), float((along * along / curvature).sum())
+
+
+def minimize_newton(
+    objective: Objective, theta: FloatArray, *, tol: float = 1e-12, max_iterations: int = 200
+) -> tuple[OptSummary, Elimination, Derivatives]:
+    """Minimize a profiled deviance.
+
+    Parameters
+    ----------
+    objective : Objective
+    theta : ndarray, shape (n_theta,)
+        Starting point; no factor may be exactly 0 there.
+    tol : float
+        The last step is taken when the decrement falls below it (units of the deviance).
+    max_iterations : int
+
+    Returns
+    -------
+    OptSummary
+    Elimination, Derivatives
+        At the optimum.
+    """
+    start_evaluations = objective.evaluations
+    e = objective.eliminate(theta)
+    value = objective.value(e)
+    d = objective.derivatives(e)
+    trace = [(theta, value)]
+    radius = 2.0 * max(1.0, float(np.linalg.norm(theta)))
+    message, converged = "iteration limit reached", False
+    hessian = objective.information(e, d)
+    for _ in range(max_iterations):
+        step, decrement = newton_step(d.gradient, hessian)
+        last = decrement <= tol
+        length = float(np.linalg.norm(step))
+        if length > radius:
+            step *= radius / length
+        found = _line_search(objective, theta, value, step, float(step @ d.gradient))
+        if found is None:
+            converged = decrement <= max(1e-7, 1e3 * tol)
+            message = "no further decrease" if converged else "line search failed"
+            break
+        fraction, theta, value, e = found
+        radius = max(2.0 * radius, 0.0) if fraction == 1.0 else max(radius * fraction, 1e-3)
+        d = objective.derivatives(e)
+        trace.append((theta, value))
+        if last:
+            converged, message = True, "decrement below tolerance"
+            break
+        hessian = objective.information(e, d)
+    summary = OptSummary(
+        optimizer="newton",
+        theta=theta,
+        value=value,
+        converged=converged,
+        iterations=len(trace) - 1,
+        evaluations=objective.evaluations - start_evaluations,
+        gradient=d.gradient,
+        hessian=hessian,
+        message=message,
+        trace=tuple(trace),
+    )
+    return summary, e, d
+
+
+def _line_search(
+    objective: Objective, theta: FloatArray, value: float, step: FloatArray, slope: float
+) -> tuple[float, FloatArray, float, Elimination] | None:
+    """First point along ``step`` with a sufficient decrease; None when rounding hides any."""
+    noise = _NOISE * (1.0 + abs(value))
+    fraction = 1.0
+    for _ in range(30):
+        trial = theta + fraction * step
+        e = objective.eliminate(trial)
+        new = objective.value(e)
+        if new <= value + 1e-4 * fraction * slope + noise:
+            return fraction, trial, new, e
+        # Minimum of the parabola through value, slope and the new value, kept within sensible bounds.
+        drop = new - value - fraction * slope
+        shrink = -0.5 * fraction * slope / drop if math.isfinite(new) and drop > 0.0 else 0.1
+        fraction *= min(max(shrink, 0.1), 0.5)
+    return None

@@ -1,0 +1,193 @@
+"""Minimize a profiled deviance and prove the optimum: Newton (default), L-BFGS-B or BOBYQA, then the boundary test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from interlace.core.boundary import find_escape
+from interlace.core.factor import Elimination
+from interlace.core.newton import minimize_newton, newton_step
+from interlace.core.objective import Derivatives, Objective
+from interlace.core.optsummary import OptSummary
+from interlace.typing import FloatArray, Optimizer
+
+__all__ = ["Settings", "minimize"]
+
+_Result = tuple[OptSummary, Elimination, Derivatives]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """When an optimizer stops.
+
+    Attributes
+    ----------
+    tol : float
+        Newton: decrement (units of the deviance) below which the last step is taken.
+    max_iterations : int
+    max_restarts : int
+        Times that the boundary test may send the optimizer on.
+    """
+
+    tol: float = 1e-12
+    max_iterations: int = 200
+    max_restarts: int = 10
+
+
+def minimize(objective: Objective, theta: FloatArray, *, optimizer: Optimizer, settings: Settings) -> tuple[OptSummary, Elimination]:
+    """Minimize the deviance over theta; the result passes the boundary test or says that it does not.
+
+    Parameters
+    ----------
+    objective : Objective
+    theta : ndarray, shape (n_theta,)
+        Starting point.
+    optimizer : {"auto", "lbfgsb", "bobyqa"}
+    settings : Settings
+
+    Returns
+    -------
+    OptSummary
+        With the signs of each factor's columns chosen so that diagonals are not negative.
+    Elimination
+        At the optimum, before the change of signs (which leaves beta, b and sigma as they are).
+    """
+    run = _ALGORITHMS[optimizer]
+    summary, e, d = run(objective, theta, settings)
+    restarts = 0
+    trace = summary.trace
+    while restarts < settings.max_restarts:
+        moved = _leave_boundary(objective, summary, e, d)
+        if moved is None:
+            break
+        restarts += 1
+        summary, e, d = run(objective, moved, settings)
+        trace += summary.trace
+    else:
+        summary = replace(summary, converged=False, message="the boundary test kept failing")
+    summary = replace(
+        summary,
+        theta=_positive_diagonals(objective, summary.theta),
+        restarts=restarts,
+        evaluations=objective.evaluations,
+        trace=trace,
+    )
+    return summary, e
+
+
+def _leave_boundary(objective: Objective, summary: OptSummary, e: Elimination, d: Derivatives) -> FloatArray | None:
+    """Point with a lower deviance off the boundary, or None when there is none to be seen."""
+    fraction = 1.0
+    for _ in range(12):
+        escape = find_escape(objective, e, d, summary.theta, fraction=fraction)
+        if escape is None:
+            return None
+        if objective(escape.theta) < summary.value - 1e-9:
+            return escape.theta
+        fraction /= 4.0
+    return None
+
+
+def _positive_diagonals(objective: Objective, theta: FloatArray) -> FloatArray:
+    """Flip the columns whose diagonal entry is negative; the deviance does not change."""
+    out = theta.copy()
+    for block in objective.structure.blocks:
+        diagonal = block.factor(theta).diagonal()
+        flip = diagonal[block.cols] < 0.0
+        out[block.slots[flip]] *= -1.0
+    return out
+
+
+def _newton(objective: Objective, theta: FloatArray, settings: Settings) -> _Result:
+    return minimize_newton(objective, theta, tol=settings.tol, max_iterations=settings.max_iterations)
+
+
+def _bounds(objective: Objective) -> list[tuple[float | None, float | None]]:
+    """Diagonal entries of the factors are not negative."""
+    lower: list[tuple[float | None, float | None]] = [(None, None)] * objective.structure.n_theta
+    for block in objective.structure.blocks:
+        for row, col, slot in zip(block.rows, block.cols, block.slots, strict=True):
+            if row == col:
+                lower[slot] = (0.0, None)
+    return lower
+
+
+def _lbfgsb(objective: Objective, theta: FloatArray, settings: Settings) -> _Result:
+    from scipy.optimize import minimize as scipy_minimize
+
+    def with_gradient(x: FloatArray) -> tuple[float, FloatArray]:
+        e = objective.eliminate(x)
+        value = objective.value(e)
+        if not np.isfinite(value):
+            return 1e300, np.zeros_like(x)
+        return value, objective.derivatives(e).gradient
+
+    found = scipy_minimize(
+        with_gradient,
+        theta,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=_bounds(objective),
+        options={"maxiter": 50 * settings.max_iterations, "maxfun": 100 * settings.max_iterations, "ftol": 1e-15, "gtol": 1e-7},
+    )
+    return _finish(objective, "lbfgsb", found.x, int(found.nit), bool(found.success), str(found.message))
+
+
+def _bobyqa(objective: Objective, theta: FloatArray, settings: Settings) -> _Result:
+    try:
+        import pybobyqa
+    except ImportError as error:
+        raise ImportError(
+            'optimizer="bobyqa" needs the package Py-BOBYQA: pip install "interlace-lme[bobyqa]"'
+        ) from error
+    if theta.size == 0:
+        return _newton(objective, theta, settings)
+    limits = _bounds(objective)
+    lower = np.array([-1e20 if a is None else a for a, _ in limits])
+    found = pybobyqa.solve(
+        lambda x: min(objective(x), 1e300),
+        theta,
+        bounds=(lower, np.full(theta.size, 1e20)),
+        rhobeg=0.2,
+        rhoend=1e-8,
+        maxfun=max(2000, 200 * settings.max_iterations),
+        do_logging=False,
+        print_progress=False,
+    )
+    success = found.flag in (found.EXIT_SUCCESS, found.EXIT_SLOW_WARNING)
+    return _finish(objective, "bobyqa", np.asarray(found.x), int(found.nruns), success, str(found.msg))
+
+
+def _finish(
+    objective: Objective, name: str, theta: FloatArray, iterations: int, success: bool, message: str
+) -> _Result:
+    """Derivatives where a first-order or derivative-free algorithm stopped; they decide whether it converged."""
+    e = objective.eliminate(theta)
+    d = objective.derivatives(e)
+    hessian = objective.information(e, d)
+    interior = np.array([low is None or theta[i] > 1e-6 for i, (low, _) in enumerate(_bounds(objective))], dtype=bool)
+    free = np.ix_(interior, interior)
+    decrement = newton_step(d.gradient[interior], hessian[free])[1] if interior.any() else 0.0
+    summary = OptSummary(
+        optimizer=name,
+        theta=theta,
+        value=objective.value(e),
+        converged=success or decrement < 1e-6,
+        iterations=iterations,
+        evaluations=objective.evaluations,
+        gradient=d.gradient,
+        hessian=hessian,
+        message=message,
+        trace=((theta, objective.value(e)),),
+    )
+    return summary, e, d
+
+
+_ALGORITHMS: dict[str, Callable[[Objective, FloatArray, Settings], _Result]] = {
+    "auto": _newton,
+    "lbfgsb": _lbfgsb,
+    "bobyqa": _bobyqa,
+}

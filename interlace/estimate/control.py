@@ -1,0 +1,55 @@
+"""Options of a fit that few users need, in one record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Control"]
+
+
+@dataclass(frozen=True)
+class Control:
+    """Options for ``fit(..., control=Control(...))``.
+
+    Attributes
+    ----------
+    extra_transforms : mapping of str to callable
+        Functions that formulas may call besides the built-in ones.
+    tol : float
+        Stop when a Newton step promises to lower the deviance by less than half of this.
+    max_iterations : int
+        Limit for one run of the optimizer.
+    max_restarts : int
+        How often the boundary test may send the optimizer on.
+    singular_tol : float
+        A term is singular when the least variable direction of its random effects has a standard deviation below
+        this fraction of the residual one (covariates in standard units).
+    rank_tol : float
+        A fixed-effects column is dropped when earlier ones leave less than this fraction of its length.
+
+    Examples
+    --------
+    >>> from interlace import Control
+    >>> Control(max_iterations=50).max_iterations
+    50
+    """
+
+    extra_transforms: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    tol: float = 1e-12
+    max_iterations: int = 200
+    max_restarts: int = 10
+    singular_tol: float = 1e-4
+    rank_tol: float = 1e-7
+
+    def __post_init__(self) -> None:
+        """Refuse values that could not be meant."""
+        for name in ("tol", "singular_tol", "rank_tol"):
+            value = getattr(self, name)
+            if not value > 0.0:
+                raise ValueError(f"Control: {name} must be positive, got {value!r}")
+        for name, least in (("max_iterations", 1), ("max_restarts", 0)):
+            value = getattr(self, name)
+            if int(value) != value or value < least:
+                raise ValueError(f"Control: {name} must be a whole number of at least {least}, got {value!r}")
