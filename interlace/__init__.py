@@ -1,0 +1,82 @@
+"""Mixed-effects models for researchers: every number checked against R.
+
+Public names are loaded on first use, so that ``import interlace`` stays fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interlace import datasets, rbridge
+    from interlace.api import fit
+    from interlace.errors import (
+        ConvergenceWarning,
+        DataError,
+        FormulaError,
+        InterlaceError,
+        ModelError,
+        RankDeficiencyWarning,
+    )
+    from interlace.estimate.control import Control
+    from interlace.estimate.state import Check
+    from interlace.results.lmm import LMMResult, load
+    from interlace.results.varcorr import VarCorr, isSingular, ranef
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Check",
+    "Control",
+    "ConvergenceWarning",
+    "DataError",
+    "FormulaError",
+    "InterlaceError",
+    "LMMResult",
+    "ModelError",
+    "RankDeficiencyWarning",
+    "VarCorr",
+    "__version__",
+    "datasets",
+    "fit",
+    "isSingular",
+    "load",
+    "ranef",
+    "rbridge",
+]
+
+_HOME = {
+    "Check": "interlace.estimate.state",
+    "Control": "interlace.estimate.control",
+    "ConvergenceWarning": "interlace.errors",
+    "DataError": "interlace.errors",
+    "FormulaError": "interlace.errors",
+    "InterlaceError": "interlace.errors",
+    "LMMResult": "interlace.results.lmm",
+    "ModelError": "interlace.errors",
+    "RankDeficiencyWarning": "interlace.errors",
+    "VarCorr": "interlace.results.varcorr",
+    "fit": "interlace.api",
+    "isSingular": "interlace.results.varcorr",
+    "load": "interlace.results.lmm",
+    "ranef": "interlace.results.varcorr",
+}
+_MODULES = frozenset({"datasets", "rbridge"})
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that defines it."""
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"interlace.{name}")
+    else:
+        raise AttributeError(f"module 'interlace' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted(__all__)

@@ -9,7 +9,8 @@ spherical modes of the rest and the penalized residual sum of squares in one go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import lapack
@@ -59,7 +60,6 @@ class Elimination:
     log_chain: float
     ok: bool
     lead: SparseMap | None = None
-    cache: dict[str, object] = field(default_factory=dict)
 
     @property
     def structure(self) -> Structure:
@@ -80,7 +80,15 @@ class Elimination:
         """Penalized weighted residual sum of squares."""
         return float(self.R[-1, -1]) ** 2
 
-    @property
+    def inverse(self, count: int) -> FloatArray:
+        """Inverse of the leading ``count`` rows and columns of F, symmetric (count, count)."""
+        upper, _ = lapack.dpotri(self.R[:count, :count], lower=0)
+        # dpotri leaves the (zero) lower triangle of R alone.
+        full: FloatArray = upper + upper.T
+        full.flat[:: count + 1] *= 0.5
+        return full
+
+    @cached_property
     def solution(self) -> FloatArray:
         """(u_rest, beta), shape (m - 1,): spherical modes of the rest and fixed effects."""
         n = self.structure.m - 1
@@ -145,11 +153,26 @@ def _weights(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
         psi = L[0, 0] * L[0, 0]
         D = 1.0 + psi * A
         return psi / D, float(np.log(D).sum())
-    D = L.T @ A @ L + np.eye(L.shape[0])
+    D = L.T @ A @ L
+    diagonal = np.arange(L.shape[0])
+    D[:, diagonal, diagonal] += 1.0
+    inverse, logdet = _positive_inverse(D)
+    return L @ inverse @ L.T, logdet
+
+
+def _positive_inverse(D: FloatArray) -> tuple[FloatArray, float]:
+    """Inverses of symmetric positive definite D_j >= I, shape (q, k, k), and the sum of their log determinants."""
+    if D.shape[1] == 2:
+        a, b, c = D[:, 0, 0], D[:, 0, 1], D[:, 1, 1]
+        determinant = a * c - b * b
+        inverse = np.empty_like(D)
+        inverse[:, 0, 0] = c / determinant
+        inverse[:, 1, 1] = a / determinant
+        inverse[:, 0, 1] = inverse[:, 1, 0] = -b / determinant
+        return inverse, float(np.log(determinant).sum())
     half = np.linalg.cholesky(D)
     logdet = 2.0 * float(np.log(np.diagonal(half, axis1=1, axis2=2)).sum())
-    root = np.matmul(np.linalg.inv(half), L.T)
-    return np.matmul(root.transpose(0, 2, 1), root), logdet
+    return np.linalg.inv(D), logdet
 
 
 def _update_ancestors(

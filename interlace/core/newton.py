@@ -75,6 +75,9 @@ def minimize_newton(
     hessian = objective.information(e, d)
     for _ in range(max_iterations):
         step, decrement = newton_step(d.gradient, hessian)
+        if decrement <= tol * tol:
+            converged, message = True, "gradient is zero"
+            break
         last = decrement <= tol
         length = float(np.linalg.norm(step))
         if length > radius:

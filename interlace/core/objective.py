@@ -27,7 +27,7 @@ from interlace.core.schur import SparseMap, scale_blocks
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray
 
-__all__ = ["Derivatives", "Objective", "chain_products", "forward", "psi_gradient"]
+__all__ = ["Derivatives", "Objective", "chain_products", "forward"]
 
 
 @dataclass
@@ -41,11 +41,14 @@ class Derivatives:
         2 G_Psi L of each block, all entries.
     a : list of ndarray, shapes (q_i, k_i)
         Z'Py by level.
+    psi : list of ndarray, shapes (k_i, k_i)
+        G_Psi of the chain blocks; those of the rest cost a triangular solve and are added on demand.
     """
 
     gradient: FloatArray
     dL: list[FloatArray]
     a: list[FloatArray]
+    psi: list[FloatArray]
 
 
 class Objective:
@@ -100,11 +103,12 @@ class Objective:
         dL: list[FloatArray] = [np.empty(0)] * len(structure.blocks)
         a: list[FloatArray] = [np.empty(0)] * len(structure.blocks)
         TGT = _congruence(e, G)
-        e.cache["TGT"] = TGT
+        psi = []
         for i, (K, c) in enumerate(chain_products(e, TGT, Tv)):
             H = _shrink(e, i)
-            a[i] = np.matmul(H, c)[:, :, 0]
-            dL[i] = 2.0 * psi_gradient(e, i, H, K, a[i], weight) @ e.L[i]
+            a[i] = scale_blocks(H, c)[:, :, 0]
+            psi.append(_psi_gradient(e, i, H, K, a[i], weight))
+            dL[i] = 2.0 * psi[i] @ e.L[i]
         residual = e.ST @ v
         for block, where, r in zip(structure.rest, structure.rest_slices, range(s, len(structure.blocks)), strict=True):
             a[r] = residual[where].reshape(block.q, block.k)
@@ -112,7 +116,7 @@ class Objective:
         gradient = np.zeros(structure.n_theta)
         for block, D in zip(structure.blocks, dL, strict=True):
             gradient[block.slots] = D[block.rows, block.cols]
-        return Derivatives(gradient, dL, a)
+        return Derivatives(gradient, dL, a, psi)
 
     def _inverse(self, e: Elimination) -> FloatArray:
         """F_22^-1 (ML) or F_2X^-1 (REML), padded with zeros to shape (m, m)."""
@@ -120,25 +124,15 @@ class Objective:
         count = m - 1 if self.reml else self.structure.m_z
         G = np.zeros((m, m))
         if count:
-            upper, _ = lapack.dpotri(e.R[:count, :count], lower=0)
-            upper = np.triu(upper)
-            G[:count, :count] = upper + upper.T - np.diag(np.diagonal(upper))
+            G[:count, :count] = e.inverse(count)
         return G
 
     def psi_gradients(self, e: Elimination, d: Derivatives) -> list[FloatArray]:
         """G_Psi of every block, symmetric (k_i, k_i); exact at singular L too."""
-        structure, s = self.structure, self.structure.n_chain
-        weight = self.N / e.pwrss
-        v = np.append(-e.solution, 1.0)
-        Tv = scale_rest(structure, e.rest_L, v[:, None], transpose=False)
-        TGT = e.cache.get("TGT")
-        assert isinstance(TGT, np.ndarray)
-        out = []
-        for i, (K, _) in enumerate(chain_products(e, TGT, Tv)):
-            out.append(psi_gradient(e, i, _shrink(e, i), K, d.a[i], weight))
-        if structure.rest:
-            out += self._rest_psi(e, d.a[s:], weight)
-        return out
+        s = self.structure.n_chain
+        if len(d.psi) < len(self.structure.blocks):
+            d.psi.extend(self._rest_psi(e, d.a[s:], self.N / e.pwrss))
+        return d.psi
 
     def _rest_psi(self, e: Elimination, a: Sequence[FloatArray], weight: float) -> list[FloatArray]:
         count = self.structure.m - 1 if self.reml else self.structure.m_z
@@ -160,31 +154,25 @@ class Objective:
         structure = self.structure
         sigma2 = e.pwrss / self.N
         h = _directions(structure, e.L, d.a)
-        Q = self._projected(e, h)
-        g = np.zeros(structure.n_theta)
-        for block, a_i, h_i in zip(structure.blocks, d.a, h, strict=True):
-            g[block.slots] = np.einsum("lk,lks->s", a_i, h_i[:, :, block.slots])
-        H = Q / sigma2 - np.outer(g, g) / (sigma2 * sigma2 * self.N)
-        for block, L, D in zip(structure.blocks, e.L, d.dL, strict=True):
-            psi = self._psi_from_dL(e, d, block_number=structure.blocks.index(block), L=L, D=D)
-            same = block.cols[:, None] == block.cols[None, :]
-            H[np.ix_(block.slots, block.slots)] += 2.0 * same * psi[np.ix_(block.rows, block.rows)]
+        H = self._projected(e, h) / sigma2
+        g = np.empty(structure.n_theta)
+        for i, (block, L, a) in enumerate(zip(structure.blocks, e.L, d.a, strict=True)):
+            g[block.slots] = 2.0 * (a.T @ (a @ L))[block.rows, block.cols]
+            same = block.cols[:, None] == block.cols
+            psi = self._psi_of(e, d, i)
+            H[block.slots[:, None], block.slots] += 2.0 * same * psi[block.rows[:, None], block.rows]
+        H -= g[:, None] * g / (sigma2 * sigma2 * self.N)
         return 0.5 * (H + H.T)
 
-    def _psi_from_dL(
-        self, e: Elimination, d: Derivatives, *, block_number: int, L: FloatArray, D: FloatArray
-    ) -> FloatArray:
-        """G_Psi from 2 G_Psi L where L can be inverted safely, else from its definition."""
-        diagonal = np.abs(np.diagonal(L))
-        if diagonal.min() > 1e-3 * max(1.0, diagonal.max()):
-            half = np.linalg.solve(L.T, D.T) / 2.0
-            return 0.5 * (half + half.T)
-        if "psi" not in e.cache:
-            e.cache["psi"] = self.psi_gradients(e, d)
-        psi = e.cache["psi"]
-        assert isinstance(psi, list)
-        chosen: FloatArray = psi[block_number]
-        return chosen
+    def _psi_of(self, e: Elimination, d: Derivatives, i: int) -> FloatArray:
+        """G_Psi of one block; from 2 G_Psi L where that is cheaper and L can be inverted safely."""
+        if i >= len(d.psi):
+            L = e.L[i]
+            diagonal = np.abs(np.diagonal(L))
+            if diagonal.min() > 1e-3 * max(1.0, diagonal.max()):
+                half = np.linalg.solve(L.T, d.dL[i].T) / 2.0
+                return 0.5 * (half + half.T)
+        return self.psi_gradients(e, d)[i]
 
     def _projected(self, e: Elimination, h: Sequence[FloatArray]) -> FloatArray:
         """h'Z'PZ h for the columns of h, shape (n_theta, n_theta)."""
@@ -209,18 +197,23 @@ def _congruence(e: Elimination, G: FloatArray) -> FloatArray:
 
 
 def _shrink(e: Elimination, i: int) -> FloatArray:
-    """(I + A_j Psi)^-1 = I - A_j W_j for every level, computed without cancellation; shape (q, k, k)."""
+    """(I + A_j Psi)^-1 = I - A_j W_j for every level, shape (q, k, k)."""
     A, L = e.A[i], e.L[i]
     if L.shape[0] == 1:
         ratio: FloatArray = 1.0 / (1.0 + L[0, 0] * L[0, 0] * A)
         return ratio
-    return np.linalg.inv(np.eye(L.shape[0]) + A @ (L @ L.T))
+    H = -np.matmul(A, e.W[i])
+    diagonal = np.arange(L.shape[0])
+    H[:, diagonal, diagonal] += 1.0
+    return H
 
 
-def psi_gradient(e: Elimination, i: int, H: FloatArray, K: FloatArray, a: FloatArray, weight: float) -> FloatArray:
+def _psi_gradient(e: Elimination, i: int, H: FloatArray, K: FloatArray, a: FloatArray, weight: float) -> FloatArray:
     """G_Psi of chain block i from H = (I + A Psi)^-1, the products K of :func:`chain_products`, and a."""
-    inner = np.matmul(K, H.transpose(0, 2, 1))
-    total = np.matmul(H, e.A[i] - inner).sum(axis=0) - weight * a.T @ a
+    if H.shape[1] == 1:
+        total = (H * (e.A[i] - K * H)).sum(axis=0) - weight * (a.T @ a)
+    else:
+        total = np.matmul(H, e.A[i] - np.matmul(K, H.transpose(0, 2, 1))).sum(axis=0) - weight * (a.T @ a)
     symmetric: FloatArray = 0.5 * (total + total.T)
     return symmetric
 
@@ -274,10 +267,8 @@ def _directions(structure: Structure, L: Sequence[FloatArray], a: Sequence[Float
     out = []
     for block, L_i, a_i in zip(structure.blocks, L, a, strict=True):
         h = np.zeros((block.q, block.k, structure.n_theta))
-        aL = a_i @ L_i
-        for row, col, slot in zip(block.rows, block.cols, block.slots, strict=True):
-            h[:, row, slot] += aL[:, col]
-            h[:, :, slot] += a_i[:, row, None] * L_i[:, col]
+        h[:, :, block.slots] = a_i[:, None, block.rows] * L_i[:, block.cols]
+        h[:, block.rows, block.slots] += (a_i @ L_i)[:, block.cols]
         out.append(h)
     return out
 

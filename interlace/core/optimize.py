@@ -16,8 +16,6 @@ from interlace.typing import FloatArray, Optimizer
 
 __all__ = ["Settings", "minimize"]
 
-_Result = tuple[OptSummary, Elimination, Derivatives]
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -37,7 +35,13 @@ class Settings:
     max_restarts: int = 10
 
 
-def minimize(objective: Objective, theta: FloatArray, *, optimizer: Optimizer, settings: Settings) -> tuple[OptSummary, Elimination]:
+_Result = tuple[OptSummary, Elimination, Derivatives]
+_Algorithm = Callable[[Objective, FloatArray, Settings], _Result]
+
+
+def minimize(
+    objective: Objective, theta: FloatArray, *, optimizer: Optimizer, settings: Settings
+) -> tuple[OptSummary, Elimination]:
     """Minimize the deviance over theta; the result passes the boundary test or says that it does not.
 
     Parameters
@@ -55,27 +59,50 @@ def minimize(objective: Objective, theta: FloatArray, *, optimizer: Optimizer, s
     Elimination
         At the optimum, before the change of signs (which leaves beta, b and sigma as they are).
     """
-    run = _ALGORITHMS[optimizer]
+    summary, e = _run_to_proof(objective, theta, _ALGORITHMS[optimizer], settings)
+    if optimizer == "auto" and theta.size > 1 and _singular(e):
+        # A degenerate fit is where likelihoods have several optima: ask for a second opinion from lme4's own start.
+        other, other_e = _run_to_proof(objective, _identity(objective), _newton, settings)
+        if other.value < summary.value:
+            summary, e = other, other_e
+    tidied = _tidied(objective, summary.theta)
+    if (np.abs(tidied) != np.abs(summary.theta)).any():
+        e = objective.eliminate(tidied)
+    return replace(summary, theta=tidied, evaluations=objective.evaluations), e
+
+
+def _run_to_proof(
+    objective: Objective, theta: FloatArray, run: _Algorithm, settings: Settings
+) -> tuple[OptSummary, Elimination]:
+    """Run an optimizer, and again from every point that the boundary test finds to be lower."""
     summary, e, d = run(objective, theta, settings)
     restarts = 0
     trace = summary.trace
-    while restarts < settings.max_restarts:
-        moved = _leave_boundary(objective, summary, e, d)
-        if moved is None:
+    while (moved := _leave_boundary(objective, summary, e, d)) is not None:
+        if restarts == settings.max_restarts:
+            summary = replace(summary, converged=False, message="the boundary test kept failing")
             break
         restarts += 1
         summary, e, d = run(objective, moved, settings)
         trace += summary.trace
-    else:
-        summary = replace(summary, converged=False, message="the boundary test kept failing")
-    summary = replace(
-        summary,
-        theta=_positive_diagonals(objective, summary.theta),
-        restarts=restarts,
-        evaluations=objective.evaluations,
-        trace=trace,
-    )
-    return summary, e
+    return replace(summary, restarts=restarts, iterations=len(trace) - 1 - restarts, trace=trace), e
+
+
+#: Singular value of a factor, in standard units, below which it counts as singular.
+_SINGULAR = 1e-4
+
+
+def _singular(e: Elimination) -> bool:
+    """Whether any factor is close to singular."""
+    return any(np.linalg.svd(L, compute_uv=False)[-1] < _SINGULAR for L in e.L)
+
+
+def _identity(objective: Objective) -> FloatArray:
+    """Theta of identity factors."""
+    theta = np.zeros(objective.structure.n_theta)
+    for block in objective.structure.blocks:
+        theta[block.slots[block.rows == block.cols]] = 1.0
+    return theta
 
 
 def _leave_boundary(objective: Objective, summary: OptSummary, e: Elimination, d: Derivatives) -> FloatArray | None:
@@ -91,13 +118,17 @@ def _leave_boundary(objective: Objective, summary: OptSummary, e: Elimination, d
     return None
 
 
-def _positive_diagonals(objective: Objective, theta: FloatArray) -> FloatArray:
-    """Flip the columns whose diagonal entry is negative; the deviance does not change."""
+#: Columns of a factor shorter than this are zero; the deviance notices nothing below the square of it.
+_ZERO = 1e-9
+
+
+def _tidied(objective: Objective, theta: FloatArray) -> FloatArray:
+    """Flip columns with a negative diagonal entry, which changes nothing, and make columns exactly zero that are so."""
     out = theta.copy()
     for block in objective.structure.blocks:
-        diagonal = block.factor(theta).diagonal()
-        flip = diagonal[block.cols] < 0.0
-        out[block.slots[flip]] *= -1.0
+        L = block.factor(theta)
+        out[block.slots[L.diagonal()[block.cols] < 0.0]] *= -1.0
+        out[block.slots[np.linalg.norm(L, axis=0)[block.cols] < _ZERO]] = 0.0
     return out
 
 
@@ -186,7 +217,7 @@ def _finish(
     return summary, e, d
 
 
-_ALGORITHMS: dict[str, Callable[[Objective, FloatArray, Settings], _Result]] = {
+_ALGORITHMS: dict[str, _Algorithm] = {
     "auto": _newton,
     "lbfgsb": _lbfgsb,
     "bobyqa": _bobyqa,

@@ -43,9 +43,7 @@ def conditional_covariances(e: Elimination) -> list[FloatArray]:
     m, m_z = structure.m, structure.m_z
     G = np.zeros((m, m))
     if m_z:
-        upper, _ = lapack.dpotri(e.R[:m_z, :m_z], lower=0)
-        upper = np.triu(upper)
-        G[:m_z, :m_z] = upper + upper.T - np.diag(np.diagonal(upper))
+        G[:m_z, :m_z] = e.inverse(m_z)
     half = scale_rest(structure, e.rest_L, G, transpose=False)
     TGT = scale_rest(structure, e.rest_L, half.T, transpose=False)
     out = []

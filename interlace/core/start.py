@@ -1,17 +1,157 @@
-"""Starting values of theta from moments of the cross-products; on balanced data they are often the REML estimates."""
+"""Starting values of theta from moments of the cross-products; on balanced data they are the REML estimates.
+
+In the inner basis X is orthonormal and y is a least-squares residual, so ``Z'y`` is ``Z'P_0 y`` with
+P_0 = I - X X'. One block: covariance of the least-squares coefficients of the groups, less their sampling variance. Several
+blocks: Haseman-Elston regression, that is the sums of squares of ``Z'P_0 y`` set equal to their expectations, each column of
+each block a variance component of its own (covariances start at zero).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from interlace.core.covariance import cholesky_factor
 from interlace.core.crossproducts import CrossProducts
+from interlace.core.terms import Block
 from interlace.typing import FloatArray
 
 __all__ = ["starting_theta"]
 
+#: Smallest starting variance relative to the residual one; never 0, where the gradient vanishes.
+_FLOOR = 0.01
+_CEILING = 1e4
 
-def starting_theta(cp: CrossProducts) -> FloatArray:
-    theta = np.zeros(cp.structure.n_theta)
-    for block in cp.structure.blocks:
-        theta[block.slots[block.rows == block.cols]] = 0.7
+
+def starting_theta(cp: CrossProducts, *, reml: bool) -> FloatArray:
+    """Moment estimates of theta.
+
+    Parameters
+    ----------
+    cp : CrossProducts
+        In the inner basis.
+    reml : bool
+
+    Returns
+    -------
+    ndarray, shape (n_theta,)
+    """
+    structure = cp.structure
+    theta = np.zeros(structure.n_theta)
+    if len(structure.blocks) == 1:
+        block = structure.blocks[0]
+        psi = _from_groups(cp, reml=reml)
+        if psi is not None:
+            L = _allowed(block, psi)
+            theta[block.slots] = L[block.rows, block.cols]
+            return theta
+    variances = _haseman_elston(cp)
+    for block, psi_diagonal in zip(structure.blocks, variances, strict=True):
+        theta[block.slots] = np.diag(np.sqrt(psi_diagonal))[block.rows, block.cols]
     return theta
+
+
+def _allowed(block: Block, psi: FloatArray) -> FloatArray:
+    """Factor of psi with the zeros that the block's terms prescribe, bounded away from singularity."""
+    allowed = np.zeros_like(psi, dtype=bool)
+    allowed[block.rows, block.cols] = True
+    masked = np.where(allowed | allowed.T, psi, 0.0)
+    values, vectors = np.linalg.eigh(masked)
+    if values[0] >= _FLOOR and values[-1] <= _CEILING:
+        return np.linalg.cholesky(masked)
+    bounded = (vectors * np.clip(values, _FLOOR, _CEILING)) @ vectors.T
+    return cholesky_factor(np.where(allowed | allowed.T, bounded, 0.0))
+
+
+def _from_groups(cp: CrossProducts, *, reml: bool) -> FloatArray | None:
+    """Relative covariance of the coefficients of one block from least squares within groups; None if too few allow it."""
+    block, A = cp.structure.blocks[0], cp.A[0]
+    c = cp.C[0][:, :, -1]
+    if block.k == 1:
+        usable = A[:, 0, 0] > 0.0
+    else:
+        typical = np.trace(A.mean(axis=0)) / block.k
+        usable = np.linalg.eigvalsh(A)[:, 0] > 1e-3 * typical
+    groups = int(usable.sum())
+    freedom = cp.n - block.size
+    if groups <= cp.structure.p + 1 or groups < 0.5 * block.q or freedom <= 0:
+        return None
+    if groups < block.q:
+        A, c = A[usable], c[usable]
+    inverse = 1.0 / A if block.k == 1 else np.linalg.inv(A)
+    b = (inverse @ c[:, :, None])[:, :, 0]
+    residual = float(cp.S[-1, -1]) - float((b * c).sum())
+    if residual <= 0.0:
+        return None
+    between: FloatArray = b.T @ b / (groups - 1 if reml else groups)
+    return between * (freedom / residual) - inverse.mean(axis=0)
+
+
+def _haseman_elston(cp: CrossProducts) -> list[FloatArray]:
+    """Variance of each column of each block relative to the residual variance, within bounds; shapes (k_i,)."""
+    structure = cp.structure
+    p = structure.p
+    blocks = range(len(structure.blocks))
+    to_x = [_with_xy(cp, i) for i in blocks]
+    stops = np.cumsum([0] + [b.k for b in structure.blocks])
+    count = int(stops[-1])
+    M, trace, squares = np.empty((count, count)), np.empty(count), np.empty(count)
+    gram = [np.einsum("lax,lay->axy", c[:, :, :p], c[:, :, :p]) for c in to_x]
+    for i in blocks:
+        at = slice(stops[i], stops[i + 1])
+        own = np.diagonal(_own(cp, i), axis1=1, axis2=2)
+        trace[at] = own.sum(axis=0) - np.einsum("axx->a", gram[i])
+        squares[at] = (to_x[i][:, :, -1] ** 2).sum(axis=0)
+        for j in range(i, len(structure.blocks)):
+            values = _squared_norms(cp, i, j, to_x) + np.einsum("axy,bxy->ab", gram[i], gram[j])
+            M[at, stops[j] : stops[j + 1]] = values
+            M[stops[j] : stops[j + 1], at] = values.T
+    system = np.block([[M, trace[:, None]], [trace[None, :], np.array([[float(cp.n - p)]])]])
+    scale = 1.0 / np.sqrt(np.diagonal(system))
+    right = np.append(squares, cp.S[-1, -1]) * scale
+    solution = scale * np.linalg.lstsq(system * scale[:, None] * scale, right, rcond=1e-10)[0]
+    residual = max(float(solution[-1]), 0.05 * float(cp.S[-1, -1]) / (cp.n - p))
+    relative = np.clip(solution[:-1] / residual, _FLOOR, _CEILING)
+    return [relative[stops[i] : stops[i + 1]] for i in blocks]
+
+
+def _own(cp: CrossProducts, i: int) -> FloatArray:
+    """Z_i'Z_i by level, shape (q_i, k_i, k_i)."""
+    structure = cp.structure
+    if i < structure.n_chain:
+        return cp.A[i]
+    block, where = structure.blocks[i], structure.rest_slices[i - structure.n_chain]
+    level = np.arange(block.q)
+    return cp.S[where, where].reshape(block.q, block.k, block.q, block.k)[level, :, level, :]
+
+
+def _with_xy(cp: CrossProducts, i: int) -> FloatArray:
+    """Z_i'[X | y] by level, shape (q_i, k_i, p + 1)."""
+    structure = cp.structure
+    if i < structure.n_chain:
+        return cp.C[i][:, :, -(structure.p + 1) :]
+    block, where = structure.blocks[i], structure.rest_slices[i - structure.n_chain]
+    return cp.S[where, structure.m_z :].reshape(block.q, block.k, -1)
+
+
+def _squared_norms(cp: CrossProducts, i: int, j: int, to_x: list[FloatArray]) -> FloatArray:
+    """Sums of V (V - 2 X_i X_j') over all pairs of levels, V = Z_i'Z_j and X_i = Z_i'X; shape (k_i, k_j)."""
+    structure = cp.structure
+    s, p = structure.n_chain, structure.p
+    a, b = structure.blocks[i], structure.blocks[j]
+    X_i, X_j = to_x[i][:, :, :p], to_x[j][:, :, :p]
+    if i == j or j < s:
+        V = _own(cp, i) if i == j else cp.P[i, j]
+        other = X_j if i == j else X_j[structure.parents[i, j]]
+        total: FloatArray = (V * (V - 2.0 * np.matmul(X_i, other.transpose(0, 2, 1)))).sum(axis=0)
+        return total
+    flat_i, flat_j = X_i.reshape(a.size, p), X_j.reshape(b.size, p)
+    where = structure.rest_slices[j - s]
+    if i < s and cp.Cz is not None:
+        part = cp.Cz[:, where].tocoo()
+        row, col = part.coords
+        values = part.data * (part.data - 2.0 * np.einsum("nx,nx->n", flat_i[row], flat_j[col]))
+        cell = (row % a.k) * b.k + col % b.k
+        return np.bincount(cell, weights=values, minlength=a.k * b.k).reshape(a.k, b.k)
+    V = cp.C[i].reshape(a.size, -1)[:, where] if i < s else cp.S[structure.rest_slices[i - s], where]
+    summed: FloatArray = (V * (V - 2.0 * (flat_i @ flat_j.T))).reshape(a.q, a.k, b.q, b.k).sum(axis=(0, 2))
+    return summed

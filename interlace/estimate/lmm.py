@@ -174,7 +174,7 @@ def optimize(
     """Minimize the profiled deviance; summary and elimination are in the inner basis."""
     target = objective(problem)
     if theta0 is None:
-        start = starting_theta(problem.cp)
+        start = starting_theta(problem.cp, reml=problem.reml)
     else:
         start = convert_theta(problem.terms, problem.bases, checks.start_values(problem, theta0), to_user=False)
     control = problem.control

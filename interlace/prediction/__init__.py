@@ -1,0 +1,1 @@
+"""What next: predictions from a fit."""

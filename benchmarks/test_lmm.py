@@ -1,0 +1,34 @@
+"""Timings of linear mixed models (`make bench`); each also checks that the optimum was reached."""
+
+from __future__ import annotations
+
+import pytest
+
+import interlace
+from benchmarks.cases import CASES, Case, new_response
+
+WHOLE = [case for case in CASES if not case.refit]
+#: Best known -2 log-likelihood (restricted for REML), where the data are real or packaged.
+BEST = {"sleepstudy": 1743.628, "penicillin": 330.861, "kb_like": 28751.304, "insteval": 237648.6}
+
+
+@pytest.mark.parametrize("case", WHOLE, ids=lambda case: case.key)
+def test_whole_fit(benchmark, case: Case) -> None:
+    data = case.data()
+    quick = case.target is not None and case.target < 0.1
+    result = benchmark.pedantic(
+        lambda: interlace.fit(case.formula, data, method=case.method),
+        rounds=50 if quick else 3,
+        warmup_rounds=3 if quick else 1,
+    )
+    assert result.converged
+    if case.key in BEST:
+        assert -2 * result.llf <= BEST[case.key] + 1e-3
+
+
+def test_refit(benchmark) -> None:
+    case = next(case for case in CASES if case.refit)
+    fitted = interlace.fit(case.formula, case.data(), method=case.method)
+    y = new_response(case)
+    result = benchmark(fitted.refit, y)
+    assert result.converged

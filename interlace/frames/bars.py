@@ -1,0 +1,348 @@
+"""Read a formula: R's operators, lme4's random-effects terms, and Python expressions as the leaves.
+
+The grammar, loosest first: ``+ -``, ``* /``, ``:``, ``^ **``, then names, calls and brackets. ``(effects | group)``
+and ``(effects || group)`` are random-effects terms. The left-hand side is a Python expression, so ``a / b`` divides.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Collection
+
+from interlace.errors import FormulaError
+from interlace.frames.names import encode
+from interlace.frames.safety import canonical
+from interlace.frames.tokens import Token, close_of, tokenize
+from interlace.frames.tree import Bar, Cross, Dot, Factor, GroupNode, Leaf, Nest, Node, Number, Offset, Power, Sum
+
+__all__ = ["read_bar", "read_expression", "read_rhs", "read_sides"]
+
+_MAX_TOKENS = 1000
+_FACTOR_CALLS = frozenset(("factor", "as.factor", "C"))
+_ALIASES = {"factor": "C", "as.factor": "C"}
+
+
+def read_sides(formula: str) -> tuple[list[Token], list[Token]]:
+    """Tokens on the left and on the right of ``~``."""
+    tokens = tokenize(formula)
+    tildes = [i for i, t in enumerate(tokens) if t.text == "~" and t.kind == "op"]
+    if len(tildes) != 1:
+        found = "no '~'" if not tildes else f"{len(tildes)} '~'"
+        raise FormulaError(f"the formula {formula!r} has {found}; write response ~ predictors + (1 | group)")
+    left, right = tokens[: tildes[0]], tokens[tildes[0] + 1 :]
+    if not right:
+        raise FormulaError(f"the formula {formula!r} has nothing on the right of '~'; write '1' for an intercept only")
+    return left, right
+
+
+def read_rhs(tokens: list[Token], extra: Collection[str] = ()) -> Node:
+    """Parse the right-hand side of a formula."""
+    reader = _Reader(tokens, extra)
+    node = reader.sum()
+    reader.finish()
+    return node
+
+
+def read_bar(text: str, extra: Collection[str] = ()) -> list[Bar]:
+    """Parse one entry of ``random=``: ``"(1 + x | g)"``, with or without the brackets."""
+    tokens = tokenize(text)
+    node = _Reader(tokens, extra).only_bar()
+    items = node.items if isinstance(node, Sum) else ((1, node),)
+    bars = [item for _, item in items if isinstance(item, Bar)]
+    if not bars or len(bars) != len(items):
+        raise FormulaError(f"random= holds {text!r}, which is not a random-effects term; write '(1 + x | group)'")
+    return bars
+
+
+def read_expression(tokens: list[Token], extra: Collection[str] = (), *, what: str = "the response") -> str:
+    """Parse a Python expression (the left-hand side, an offset, a transform) to its checked, canonical code."""
+    if len(tokens) > _MAX_TOKENS:
+        raise FormulaError(f"the expression for {what} is too long; compute it as a column of data first")
+    pieces: list[str] = []
+    end = tokens[0].start if tokens else 0
+    for i, token in enumerate(tokens):
+        called = i + 1 < len(tokens) and tokens[i + 1].text == "("
+        option = i + 1 < len(tokens) and tokens[i + 1].text == "=" and tokens[i + 1].kind == "op"
+        if (
+            i
+            and tokens[i - 1].kind in ("name", "quoted", "number", "string")
+            and token.kind in ("name", "quoted", "number", "string")
+        ):
+            raise FormulaError(
+                f"an operator is missing between {tokens[i - 1].text!r} and {token.text!r} in the formula"
+            )
+        pieces.append(" " * (token.start - end > 0) + _python(token, called, option))
+        end = token.start + len(token.text)
+    return canonical("".join(pieces), extra)
+
+
+def _python(token: Token, called: bool, option: bool) -> str:
+    """Python spelling of one token: columns encoded, R's operators and function names translated."""
+    text = token.text
+    if token.kind == "quoted":
+        return encode(text[1:-1])
+    if token.kind == "op" and text == "^":
+        return "**"
+    if token.kind != "name" or option or text in ("True", "False", "None"):
+        return text
+    if text in ("TRUE", "FALSE"):
+        return text.capitalize()
+    if called:
+        return _ALIASES.get(text, text) if not keyword.iskeyword(text) else text
+    if text.startswith("contr.") or text in ("Treatment", "Sum", "Helmert", "Poly", "Diff"):
+        return text
+    if keyword.iskeyword(text):
+        return text  # a syntax error, or refused, rather than a column: backticks name such a column
+    return encode(text)
+
+
+class _Reader:
+    """Recursive descent over the tokens of one right-hand side."""
+
+    def __init__(self, tokens: list[Token], extra: Collection[str]) -> None:
+        self.tokens = tokens
+        self.extra = extra
+        self.at = 0
+
+    # -- moving along ------------------------------------------------------------------------------------------
+    def peek(self) -> str:
+        """Text of the next token when it is an operator, else its kind in angle brackets; '' at the end."""
+        if self.at >= len(self.tokens):
+            return ""
+        token = self.tokens[self.at]
+        return token.text if token.kind == "op" else f"<{token.kind}>"
+
+    def take(self) -> Token:
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def finish(self) -> None:
+        if self.at >= len(self.tokens):
+            return
+        here = self.tokens[self.at].text
+        if here in ("|", "||"):
+            raise FormulaError("a random-effects term must stand in parentheses: write (1 | group)")
+        if self.at and self.peek() in ("<name>", "<quoted>", "<number>", "<string>", "("):
+            before = self.tokens[self.at - 1].text
+            raise FormulaError(
+                f"an operator is missing between {before!r} and {here!r} in the formula: write '+' between terms"
+            )
+        raise FormulaError(
+            f"{here!r} cannot be used between terms of a formula; "
+            "put arithmetic and comparisons into I(...), for example I(x > 0)"
+        )
+
+    def only_bar(self) -> Node:
+        node: Node = self.bar_body() if _has_bar(self.tokens) else self.sum()
+        self.finish()
+        return node
+
+    # -- fixed part --------------------------------------------------------------------------------------------
+    def sum(self) -> Node:
+        items: list[tuple[int, Node]] = []
+        sign = self.sign(first=True)
+        while True:
+            items.append((sign, self.product()))
+            if self.peek() not in ("+", "-"):
+                break
+            sign = self.sign(first=False)
+        return items[0][1] if len(items) == 1 and items[0][0] > 0 else Sum(tuple(items))
+
+    def sign(self, *, first: bool) -> int:
+        sign = 1
+        if self.peek() in ("+", "-"):
+            sign = -1 if self.take().text == "-" else 1
+            if self.peek() in ("+", "-"):
+                raise FormulaError(f"two signs in a row in the formula: {self.tokens[self.at - 1].text}{self.peek()}")
+        elif not first:
+            raise FormulaError("an operator is missing between two terms of the formula")
+        return sign
+
+    def product(self) -> Node:
+        node = self.interaction()
+        while self.peek() in ("*", "/"):
+            op = self.take().text
+            node = Cross(op, node, self.interaction())
+        return node
+
+    def interaction(self) -> Node:
+        node = self.power()
+        while self.peek() == ":":
+            self.take()
+            node = Cross(":", node, self.power())
+        return node
+
+    def power(self) -> Node:
+        node = self.atom()
+        if self.peek() in ("^", "**"):
+            self.take()
+            token = self.take() if self.peek() == "<number>" else None
+            if token is None or not token.text.isdigit() or not 1 <= int(token.text) <= 20:
+                raise FormulaError("the power of terms in a formula must be a whole number from 1 to 20: (a + b)^2")
+            node = Power(node, int(token.text))
+        return node
+
+    def atom(self) -> Node:
+        kind = self.peek()
+        if kind == "(":
+            return self.bracket()
+        if kind == ".":
+            self.take()
+            return Dot()
+        if kind == "<number>":
+            return self.number()
+        if kind == "<quoted>":
+            return Factor(encode(self.take().text[1:-1]))
+        if kind == "<name>":
+            return self.name()
+        if kind == "":
+            raise FormulaError("the formula ends where a term is expected: remove the last operator or complete it")
+        if kind == "<string>":
+            raise FormulaError(
+                f"the text {self.take().text} is not a term; a column with an odd name goes in backticks"
+            )
+        before = repr(self.tokens[self.at - 1].text) if self.at else "the start"
+        raise FormulaError(f"a term is missing between {before} and {self.tokens[self.at].text!r} in the formula")
+
+    def number(self) -> Node:
+        text = self.take().text
+        if text not in ("0", "1"):
+            raise FormulaError(
+                f"the number {text} is not a term of a formula; only 0 and 1 (intercept) are. Arithmetic goes into I(...)"
+            )
+        return Number(int(text))
+
+    def name(self) -> Node:
+        token = self.tokens[self.at]
+        if not (self.at + 1 < len(self.tokens) and self.tokens[self.at + 1].text == "("):
+            if keyword.iskeyword(token.text):
+                raise FormulaError(
+                    f"{token.text!r} is a word of Python; a column called so goes in backticks: `{token.text}`"
+                )
+            self.take()
+            return Factor(encode(token.text))
+        end = close_of(self.tokens, self.at + 1)
+        inner = self.tokens[self.at + 2 : end]
+        start, self.at = self.at, end + 1
+        if token.text == "offset":
+            return Offset(read_expression(inner, self.extra, what="offset()"))
+        if token.text in ("diag", "us"):
+            return self.structured(token.text, inner)
+        if token.text == "cbind":
+            raise FormulaError("cbind(successes, failures) belongs on the left of '~', in interlace.glmer()")
+        return Factor(read_expression(self.tokens[start : end + 1], self.extra, what="a term"))
+
+    def structured(self, name: str, inner: list[Token]) -> Node:
+        reader = _Reader(inner, self.extra)
+        bar = reader.bar_body()
+        reader.finish()
+        if bar.double:
+            raise FormulaError(f"{name}(... || ...) says the structure twice; write {name}(... | ...)")
+        return Bar(bar.effects, bar.group, False, "diagonal" if name == "diag" else "unstructured")
+
+    # -- brackets and bars -------------------------------------------------------------------------------------
+    def bracket(self) -> Node:
+        opening = self.at
+        end = close_of(self.tokens, opening)
+        reader = _Reader(self.tokens[opening + 1 : end], self.extra)
+        if not reader.tokens:
+            raise FormulaError("empty parentheses in the formula")
+        self.at = end + 1
+        if _has_bar(reader.tokens):
+            node: Node = reader.bar_body()
+        else:
+            node = reader.sum()
+        reader.finish()
+        return node
+
+    def bar_body(self) -> Bar:
+        text = " ".join(t.text for t in self.tokens)
+        if self.peek() in ("|", "||"):
+            raise FormulaError(f"nothing on the left of the bar in ({text}); write (1 | group) for a random intercept")
+        effects = self.sum()
+        if self.peek() not in ("|", "||"):
+            self.finish()
+            raise FormulaError(f"({text}) is not a random-effects term; write (1 + x | group)")
+        double = self.take().text == "||"
+        if self.peek() == "":
+            raise FormulaError(f"no grouping factor on the right of the bar in ({text}); write (1 | group)")
+        return Bar(effects, self.nesting(), double)
+
+    # -- grouping factors --------------------------------------------------------------------------------------
+    def nesting(self) -> GroupNode:
+        node = self.crossing()
+        while self.peek() == "/":
+            self.take()
+            node = Nest("/", node, self.crossing())
+        if self.peek() in ("+", "*", "|", "||", "-", "^", "**"):
+            raise FormulaError(
+                f"{self.peek()!r} cannot join grouping factors; use a:b, a/b, or separate terms (1 | a) + (1 | b)"
+            )
+        return node
+
+    def crossing(self) -> GroupNode:
+        node = self.grouping()
+        while self.peek() == ":":
+            self.take()
+            node = self.cross(node, self.grouping())
+        return node
+
+    def cross(self, left: GroupNode, right: GroupNode) -> Nest:
+        for side in (left, right):
+            if isinstance(side, Nest) and side.op == "/":
+                raise FormulaError("a '/' inside a ':' of grouping factors is ambiguous; write the terms out")
+        return Nest(":", left, right)
+
+    def grouping(self) -> GroupNode:
+        kind = self.peek()
+        if kind == "(":
+            return self.bracketed_group()
+        if kind == "<quoted>":
+            column = self.take().text[1:-1]
+            return Leaf(column, column)
+        if kind != "<name>":
+            found = f"found {self.tokens[self.at].text!r}" if kind else "found nothing"
+            raise FormulaError(f"the grouping factor on the right of a bar must be a column; {found}")
+        token = self.take()
+        if self.peek() != "(":
+            return Leaf(token.text, token.text)
+        return self.group_call(token.text)
+
+    def bracketed_group(self) -> GroupNode:
+        end = close_of(self.tokens, self.at)
+        reader = _Reader(self.tokens[self.at + 1 : end], self.extra)
+        node = reader.nesting()
+        reader.finish()
+        self.at = end + 1
+        return Nest(node.op, node.left, node.right, bracketed=True) if isinstance(node, Nest) else node
+
+    def group_call(self, name: str) -> GroupNode:
+        """``factor(g)`` is the column g; ``interaction(a, b)`` is a:b."""
+        end = close_of(self.tokens, self.at)
+        inner = self.tokens[self.at + 1 : end]
+        columns = [t.text[1:-1] if t.kind == "quoted" else t.text for t in inner[::2]]
+        commas = all(t.text == "," for t in inner[1::2]) and len(inner) % 2 == 1
+        named = all(t.kind in ("name", "quoted") for t in inner[::2])
+        self.at = end + 1
+        if commas and named and name in _FACTOR_CALLS and len(columns) == 1:
+            return Leaf(columns[0], f"{name}({columns[0]})")
+        if commas and named and name == "interaction" and len(columns) > 1:
+            node: GroupNode = Leaf(columns[0], columns[0])
+            for column in columns[1:]:
+                node = Nest(":", node, Leaf(column, column))
+            return node
+        raise FormulaError(
+            f"the grouping factor {name}({', '.join(t.text for t in inner if t.text != ',')}) is not a column; "
+            "compute it as a column of data first (factor(g) and interaction(a, b) are understood)"
+        )
+
+
+def _has_bar(tokens: list[Token]) -> bool:
+    """Whether a bar stands in these tokens outside any inner parentheses."""
+    depth = 0
+    for token in tokens:
+        if token.kind == "op":
+            depth += (token.text == "(") - (token.text == ")")
+            if depth == 0 and token.text in ("|", "||"):
+                return True
+    return False

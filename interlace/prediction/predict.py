@@ -1,0 +1,230 @@
+"""Predictions from a fitted linear mixed model, with standard errors and intervals."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from interlace.errors import DataError, FormulaError
+from interlace.estimate.lmm import linear_predictor_variance
+from interlace.frames.adapt import Table, level_text
+from interlace.frames.design import NewRows, build_design, new_rows
+from interlace.inference import wald
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interlace.estimate.state import FitState
+    from interlace.typing import BoolArray, FloatArray, FrameLike, IntArray
+
+__all__ = ["Interval", "chosen_effects", "predict", "prediction_rows"]
+
+Interval: TypeAlias = Literal["confidence", "prediction"]
+
+
+def predict(
+    state: FitState,
+    newdata: FrameLike | None = None,
+    *,
+    type: str = "response",
+    include_re: bool = True,
+    re_formula: str | None = None,
+    allow_new_levels: bool = True,
+    se: bool = False,
+    interval: Interval | None = None,
+    level: float = 0.95,
+) -> pd.Series | pd.DataFrame:
+    """Predict from a fit on new data, or on the rows that it used; ``LMMResult.predict`` documents the arguments.
+
+    Parameters
+    ----------
+    state : FitState
+
+    Returns
+    -------
+    Series or DataFrame, m rows
+
+    Examples
+    --------
+    >>> import interlace
+    >>> result = interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy"))
+    >>> predict(result.state, {"Days": [0, 5], "Subject": ["308", "someone new"]}).round(2)
+    0    253.66
+    1    303.74
+    Name: fit, dtype: float64
+    """
+    if type not in ("response", "link"):
+        raise ValueError(f"type must be 'response' or 'link', not {type!r}")
+    if interval not in (None, "confidence", "prediction"):
+        raise ValueError(f"interval must be None, 'confidence' or 'prediction', not {interval!r}")
+    columns = chosen_effects(state, include_re=include_re, re_formula=re_formula)
+    rows = prediction_rows(state, newdata, columns)
+    if not allow_new_levels:
+        _refuse_new_levels(state, rows, columns, newdata)
+    mean = _mean(state, rows, columns)
+    if not se and interval is None:
+        return pd.Series(mean, index=rows.index, name="fit")
+    variance = np.full(len(mean), np.nan)
+    Z = tuple(_masked(z, keep) for z, keep in zip(rows.Z, columns, strict=True))
+    at = rows.valid
+    variance[at] = linear_predictor_variance(
+        state,
+        rows.X[at][:, state.kept],
+        tuple(None if z is None else z[at] for z in Z),
+        tuple(codes[at] for codes in rows.codes),
+    )
+    return _table(state, mean, variance, rows.index, se=se, interval=interval, level=level)
+
+
+def _table(
+    state: FitState,
+    mean: FloatArray,
+    variance: FloatArray,
+    index: pd.Index,
+    *,
+    se: bool,
+    interval: Interval | None,
+    level: float,
+) -> pd.DataFrame:
+    """Columns fit, se, lower, upper as asked for; the intervals are of Student's t with n - p degrees of freedom."""
+    out = {"fit": mean}
+    if se:
+        out["se"] = np.sqrt(variance)
+    if interval is not None:
+        spread = variance + (state.sigma**2 if interval == "prediction" else 0.0)
+        ends = wald.interval(mean, np.sqrt(spread), len(state.fitted) - len(state.beta), level)
+        out["lower"], out["upper"] = ends[:, 0], ends[:, 1]
+    return pd.DataFrame(out, index=index)
+
+
+def chosen_effects(state: FitState, *, include_re: bool = True, re_formula: str | None = None) -> tuple[BoolArray, ...]:
+    """Which random effects a prediction uses.
+
+    Parameters
+    ----------
+    state : FitState
+    include_re : bool
+        False leaves all of them out.
+    re_formula : str or None
+        None for all, ``"~0"`` for none, or bars such as ``"~ (1 | g)"``: every effect named must be in the fit.
+
+    Returns
+    -------
+    tuple of ndarray of bool, shapes (k_i,)
+
+    Examples
+    --------
+    >>> import interlace
+    >>> result = interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy"))
+    >>> chosen_effects(result.state, re_formula="~ (1 | Subject)")
+    (array([ True, False]),)
+    """
+    terms = state.problem.design.terms
+    if re_formula is not None and not isinstance(re_formula, str):
+        raise TypeError(f"re_formula must be None or text such as '~0' or '~ (1 | g)', not {type(re_formula).__name__}")
+    nothing = not include_re or (re_formula is not None and re_formula.strip().lstrip("~").strip() in ("0", "NA"))
+    if nothing:
+        return tuple(np.zeros(len(term.names), dtype=bool) for term in terms)
+    if re_formula is None:
+        return tuple(np.ones(len(term.names), dtype=bool) for term in terms)
+    wanted = _named_effects(state, re_formula)
+    known = {(term.group, name) for term in terms for name in term.names}
+    for group, name in wanted:
+        if (group, name) not in known:
+            raise FormulaError(
+                f"re_formula {re_formula!r} asks for the effect {name!r} of {group!r}, which the model does not have; "
+                "it has " + ", ".join(f"{n!r} of {g!r}" for g, n in sorted(known))
+            )
+    return tuple(np.array([(term.group, name) in wanted for name in term.names], dtype=bool) for term in terms)
+
+
+def _named_effects(state: FitState, re_formula: str) -> set[tuple[str, str]]:
+    """(group, effect) pairs of a formula of bars, evaluated on the model frame."""
+    right = re_formula.strip().removeprefix("~")
+    if "|" not in right:
+        raise FormulaError(
+            f"re_formula {re_formula!r} has no random-effects terms; write '~0' for none or bars such as '~ (1 | g)'"
+        )
+    frame = state.problem.design.frame.reset_index(drop=True)
+    response = "_response_"
+    while response in frame.columns:
+        response += "_"
+    frame[response] = np.linspace(-1.0, 1.0, len(frame))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        part = build_design(f"{response} ~ 1 + {right}", frame, extra_transforms=state.problem.control.extra_transforms)
+    return {(term.group, name) for term in part.terms for name in term.names}
+
+
+def prediction_rows(state: FitState, newdata: FrameLike | None, columns: tuple[BoolArray, ...]) -> NewRows:
+    """Rows to predict for: the ones of the fit where ``newdata`` is None."""
+    design = state.problem.design
+    if newdata is not None:
+        if design.spec.offset_given:
+            raise DataError(
+                "the offset of this fit was an array, which new data do not have; name a column instead, "
+                'fit(..., offset="column"), or write offset(column) in the formula'
+            )
+        used = [term.key for term, keep in zip(design.terms, columns, strict=True) if keep.any()]
+        return new_rows(design, newdata, random=used)
+    n = len(design.y)
+    return NewRows(
+        X=design.X,
+        Z=tuple(term.Z for term in design.terms),
+        codes=tuple(term.codes for term in design.terms),
+        offset=np.zeros(n) if design.offset is None else design.offset,
+        valid=np.ones(n, dtype=bool),
+        index=design.index,
+    )
+
+
+def _mean(state: FitState, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
+    """X beta + offset + Z b over the chosen effects; NaN where something is missing."""
+    mean = rows.X[:, state.kept] @ state.beta + rows.offset
+    for z, codes, modes, keep in zip(rows.Z, rows.codes, state.modes, columns, strict=True):
+        if keep.any():
+            mean += np.einsum("mk,mk->m", z[:, keep], _modes_at(modes, codes)[:, keep])
+    mean[~rows.valid] = np.nan
+    return np.asarray(mean)
+
+
+def _modes_at(modes: FloatArray, codes: IntArray) -> FloatArray:
+    """Conditional modes of each row's level, zero for a level that the fit has not seen; shape (m, k)."""
+    out = modes[codes]
+    out[codes < 0] = 0.0
+    return np.asarray(out)
+
+
+def _masked(z: FloatArray, keep: BoolArray) -> FloatArray | None:
+    """Covariates with those of effects left out set to zero; None where all of a term's are."""
+    if keep.all():
+        return z
+    return z * keep if keep.any() else None
+
+
+def _refuse_new_levels(
+    state: FitState, rows: NewRows, columns: tuple[BoolArray, ...], newdata: FrameLike | None
+) -> None:
+    """Raise for rows whose level of a chosen factor the fit has not seen."""
+    for term, codes, keep, spec in zip(
+        state.problem.design.terms, rows.codes, columns, state.problem.design.spec.random, strict=True
+    ):
+        unseen = rows.valid & (codes < 0)
+        if keep.any() and unseen.any():
+            raise DataError(
+                f"newdata has levels of {term.group!r} that the model has not seen: "
+                f"{_level_names(newdata, spec.group.group.columns, unseen)}; "
+                "with allow_new_levels=True their random effects are zero"
+            )
+
+
+def _level_names(newdata: FrameLike, columns: Sequence[str], unseen: BoolArray) -> str:
+    """First few labels of unseen levels, read off the columns that make up the factor."""
+    table = Table(newdata)
+    parts = [table.column(name).series[unseen] for name in columns]
+    labels = list(dict.fromkeys(":".join(map(level_text, row)) for row in zip(*parts, strict=True)))
+    more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
+    return ", ".join(repr(label) for label in labels[:5]) + more

@@ -1,0 +1,90 @@
+"""A fit of interlace as the same plain numbers that come back from R."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interlace.rbridge.names import r_label, r_name, r_names
+from interlace.rbridge.numbers import FitNumbers, Prediction, TermNumbers
+from interlace.typing import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interlace.frames.design import RandomTerm
+
+__all__ = ["numbers_of"]
+
+
+def numbers_of(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> FitNumbers:
+    """Read a result of :func:`interlace.fit` through its public members.
+
+    Parameters
+    ----------
+    result : LMMResult
+    newdata : dict from label to DataFrame, optional
+        Rows to predict.
+
+    Returns
+    -------
+    FitNumbers
+    """
+    design = result.state.problem.design
+    beta = result.fe_params
+    return FitNumbers(
+        names=_coefficient_names(list(beta.index), design.x_names),
+        beta=beta.to_numpy(dtype=np.float64),
+        vcov=np.asarray(result.fe_cov, dtype=np.float64),
+        sigma=float(result.sigma),
+        terms={term.key: _term(result, term, theta) for term, theta in _by_term(result.theta, design.terms)},
+        rows=np.asarray(design.rows, dtype=np.int64),
+        fitted=np.asarray(result.fittedvalues, dtype=np.float64),
+        residuals=np.asarray(result.resid, dtype=np.float64),
+        criterion=float(result.reml_criterion if result.state.reml else result.deviance),
+        log_likelihood=float(result.llf),
+        aic=float(result.aic),
+        bic=float(result.bic),
+        n_rows=int(result.nobs),
+        n_parameters=int(result.n_params),
+        df_residual=int(result.df_resid),
+        reml=bool(result.state.reml),
+        singular=bool(result.is_singular),
+        predictions={label: _prediction(result, frame) for label, frame in (newdata or {}).items()},
+    )
+
+
+def _coefficient_names(kept: list[str], everything: tuple[str, ...]) -> tuple[str, ...]:
+    named = dict(zip(everything, r_names(everything), strict=True))  # dropped columns count when R numbers contrasts
+    return tuple(named[name] for name in kept)
+
+
+def _by_term(theta: FloatArray, terms: tuple[RandomTerm, ...]) -> list[tuple[RandomTerm, FloatArray]]:
+    sizes = [term.Z.shape[1] for term in terms]
+    counts = [k if term.structure == "diagonal" else k * (k + 1) // 2 for term, k in zip(terms, sizes, strict=True)]
+    return list(zip(terms, np.split(np.asarray(theta), np.cumsum(counts)[:-1]), strict=True))
+
+
+def _term(result: Any, term: RandomTerm, theta: FloatArray) -> TermNumbers:
+    k = term.Z.shape[1]
+    modes = np.asarray(result.random_effects[term.key], dtype=np.float64).reshape(-1, k)
+    conditional = np.asarray(result.random_effects_cov[term.key], dtype=np.float64).reshape(-1, k, k)
+    return TermNumbers(
+        key=term.key,
+        group=term.group,
+        names=tuple(r_name(name, term.names) for name in term.names),
+        theta=theta,
+        z_scale=np.sqrt((term.Z**2).mean(axis=0)),
+        covariance=np.asarray(result.variance_components[term.key], dtype=np.float64).reshape(k, k),
+        levels=tuple(r_label(level) for level in term.levels),
+        modes=modes,
+        conditional=conditional,
+    )
+
+
+def _prediction(result: Any, frame: pd.DataFrame) -> Prediction:
+    with_modes = result.predict(frame, include_re=True, allow_new_levels=True)
+    without = result.predict(frame, include_re=False)
+    return Prediction(np.asarray(with_modes, dtype=np.float64), np.asarray(without, dtype=np.float64))

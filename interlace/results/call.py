@@ -1,0 +1,156 @@
+"""The call that made a fit, kept so that it can be changed and repeated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from interlace.errors import DataError
+from interlace.estimate.lmm import fit_design
+from interlace.frames.adapt import Table
+from interlace.frames.design import build_design, update_formula
+from interlace.typing import Method, Optimizer
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from interlace.estimate.control import Control
+    from interlace.estimate.state import FitState
+    from interlace.frames.design import Design
+    from interlace.typing import FrameLike
+
+__all__ = ["FitCall", "changed_call", "design_of", "frame_length", "state_of"]
+
+#: Arguments that say how to estimate and leave the data and the model as they are.
+_ESTIMATION = frozenset({"method", "optimizer", "theta0", "df_method"})
+_DOT = re.compile(r"(?<![\w.`])\.(?![\w.`])")
+
+
+@dataclass(frozen=True)
+class FitCall:
+    """Arguments of one call of ``interlace.fit``, as given.
+
+    Attributes
+    ----------
+    formula : str
+    data : frame or mapping
+        The caller's own object, not a copy.
+    groups, random, method, weights, offset, optimizer, theta0, covariance, contrasts, df_method, na_action, control
+        See ``interlace.fit``.
+    """
+
+    formula: str
+    data: FrameLike = field(repr=False)
+    groups: str | Sequence[str] | None = None
+    random: Sequence[str] | None = None
+    method: Method = "REML"
+    weights: ArrayLike | str | None = None
+    offset: ArrayLike | str | None = None
+    optimizer: Optimizer = "auto"
+    theta0: ArrayLike | None = None
+    covariance: Mapping[str, str] | None = None
+    contrasts: Mapping[str, Any] | None = None
+    df_method: str = "satterthwaite"
+    na_action: str = "drop"
+    control: Control | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("method", get_args(Method)), ("optimizer", get_args(Optimizer))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}; not {getattr(self, name)!r}")
+
+
+def design_of(call: FitCall) -> Design:
+    """Evaluate the formula of a call on its data."""
+    return build_design(
+        call.formula,
+        call.data,
+        call.groups,
+        call.random,
+        weights=call.weights,
+        offset=call.offset,
+        contrasts=call.contrasts,
+        covariance=call.covariance,
+        na_action=call.na_action,
+        extra_transforms=None if call.control is None else call.control.extra_transforms,
+    )
+
+
+def state_of(call: FitCall, design: Design) -> FitState:
+    """Estimate the model of a design as a call asks for."""
+    theta0 = None if call.theta0 is None else np.asarray(call.theta0, dtype=np.float64)
+    return fit_design(design, reml=call.method == "REML", optimizer=call.optimizer, theta0=theta0, control=call.control)
+
+
+def changed_call(
+    call: FitCall, design: Design, formula: str | None, data: FrameLike | None, changes: Mapping[str, Any]
+) -> tuple[FitCall, bool]:
+    """A call with some of its arguments changed; ``LMMResult.update`` documents the rules.
+
+    Parameters
+    ----------
+    call : FitCall
+    design : Design
+        Design of the fit that the call made.
+    formula, data, changes
+        What ``update`` was given.
+
+    Returns
+    -------
+    FitCall
+    bool
+        Whether the design stays as it is, so that only the estimation is repeated.
+    """
+    known = {f.name for f in fields(FitCall)} - {"formula", "data"}
+    unknown = sorted(set(changes) - known)
+    if unknown:
+        raise TypeError(
+            f"update() got unknown argument{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; "
+            f"it takes formula, data and those of fit(): {', '.join(sorted(known))}"
+        )
+    if data is not None:
+        _check_arrays(call, data, changes)
+    given = dict(changes)
+    if "groups" in given or "random" in given:
+        given = {"groups": None, "random": None} | given
+        if formula is not None:
+            formula = update_formula(call.formula, formula)
+    elif formula is not None:
+        formula = _with_terms(call, design, formula, given)
+    if formula is not None:
+        given = {"formula": formula, "theta0": None} | given
+    if data is not None:
+        given["data"] = data
+    return replace(call, **given), set(given) <= _ESTIMATION
+
+
+def _with_terms(call: FitCall, design: Design, formula: str, given: dict[str, Any]) -> str:
+    """The new formula; its random-effects terms are the old ones unless it has its own or takes them out."""
+    new = update_formula(design.formula, formula)
+    # "y ~ x + z" for a fit made with groups= changes the fixed effects only; ". ~ . - (1 | g)" has seen the terms.
+    keeps_shorthand = "|" not in new and not _DOT.search(formula.partition("~")[2])
+    if not keeps_shorthand:
+        given.update(groups=None, random=None)
+    return new
+
+
+def _check_arrays(call: FitCall, data: FrameLike, changes: Mapping[str, Any]) -> None:
+    """Weights and offset that were given as arrays belong to the old rows."""
+    for name in ("weights", "offset"):
+        value = getattr(call, name)
+        if value is None or isinstance(value, str) or name in changes:
+            continue
+        if len(np.asarray(value)) != frame_length(data):
+            raise DataError(
+                f"update(data=...) inherits {name}, an array of {len(np.asarray(value))} values, but the new data have "
+                f"{frame_length(data)} rows; pass {name}= for the new data, or name a column in the original call"
+            )
+
+
+def frame_length(data: FrameLike) -> int:
+    """Number of rows of a frame or of a mapping of columns."""
+    return Table(data).n

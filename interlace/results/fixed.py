@@ -1,0 +1,244 @@
+"""Fixed-effects members of a result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from interlace.inference import wald
+
+if TYPE_CHECKING:
+    from interlace.estimate.state import FitState
+
+__all__ = ["FixedEffects", "coefficient_names", "residual_df"]
+
+
+def coefficient_names(state: FitState) -> list[str]:
+    """Names of the p coefficients in the fit, in order; linearly dependent columns have none."""
+    names = state.problem.design.x_names
+    return [names[j] for j in state.kept]
+
+
+def residual_df(state: FitState) -> int:
+    """Residual degrees of freedom n - p of the fixed-effects part."""
+    return len(state.fitted) - len(state.beta)
+
+
+def interval_columns(level: float) -> list[str]:
+    """R's headings of the two ends of an interval: ``2.5 %``, ``97.5 %``."""
+    return [f"{100 * tail:.3g} %" for tail in ((1 - level) / 2, (1 + level) / 2)]
+
+
+class FixedEffects:
+    """What is known about the p fixed-effects coefficients.
+
+    Everything is a pandas object indexed by coefficient, made anew at each access, so that changing it changes no
+    result. Columns of X that others determine are left out of the fit and of every table.
+
+    Tests and intervals use a t distribution with n - p residual degrees of freedom for every coefficient. That is
+    close to the truth for effects that vary within groups; for effects that vary between groups, of which the data
+    hold few, it is too optimistic.
+    """
+
+    state: FitState
+
+    def _by_coefficient(self, values: object, name: str | None = None) -> pd.Series:
+        return pd.Series(values, index=pd.Index(coefficient_names(self.state)), name=name, dtype=float)
+
+    @property
+    def fe_params(self) -> pd.Series:
+        """Estimates of the fixed effects, shape (p,): lme4's ``fixef(m)``.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_params.round(3)
+        Intercept    251.405
+        Days          10.467
+        Name: estimate, dtype: float64
+        """
+        return self._by_coefficient(self.state.beta.copy(), "estimate")
+
+    @property
+    def fe_bse(self) -> pd.Series:
+        """Standard errors, shape (p,), given the estimated variance parameters: ``sqrt(diag(vcov(m)))``.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_bse.round(3)
+        Intercept    6.825
+        Days         1.546
+        Name: std_error, dtype: float64
+        """
+        return self._by_coefficient(wald.standard_errors(self.state.beta_cov), "std_error")
+
+    @property
+    def fe_df(self) -> pd.Series:
+        """Degrees of freedom of each t test, shape (p,): n - p for all.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_df["Days"]
+        np.float64(178.0)
+        """
+        return self._by_coefficient(np.full(len(self.state.beta), float(residual_df(self.state))), "df")
+
+    @property
+    def fe_tvalues(self) -> pd.Series:
+        """Estimates by their standard errors, t statistics, shape (p,).
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> round(interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_tvalues["Days"], 3)
+        np.float64(6.771)
+        """
+        se = wald.standard_errors(self.state.beta_cov)
+        return self._by_coefficient(wald.statistics(self.state.beta, se), "statistic")
+
+    @property
+    def fe_pvalues(self) -> pd.Series:
+        """Two-sided p-values of the t tests with ``fe_df`` degrees of freedom, shape (p,).
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> bool(interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_pvalues["Days"] < 1e-9)
+        True
+        """
+        return self._by_coefficient(wald.p_values(self.fe_tvalues.to_numpy(), self.fe_df.to_numpy()), "p_value")
+
+    @property
+    def fe_conf_int(self) -> pd.DataFrame:
+        """95 % Wald intervals from the t distribution with ``fe_df`` degrees of freedom, shape (p, 2).
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_conf_int.round(2)
+                    2.5 %  97.5 %
+        Intercept  237.94  264.87
+        Days         7.42   13.52
+        """
+        out = self.conf_int()
+        return out.set_axis(interval_columns(0.95), axis=1)
+
+    @property
+    def fe_cov(self) -> pd.DataFrame:
+        """Covariance matrix of the estimates given the variance parameters, shape (p, p): lme4's ``vcov(m)``.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_cov.round(3)
+                   Intercept   Days
+        Intercept     46.575 -1.451
+        Days          -1.451  2.389
+        """
+        names = coefficient_names(self.state)
+        return pd.DataFrame(self.state.beta_cov.copy(), index=names, columns=names)
+
+    @property
+    def params(self) -> pd.Series:
+        """Same as ``fe_params``, under statsmodels' name.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> round(interlace.fit("Reaction ~ Days + (Days | Subject)", df).params["Days"], 3)
+        np.float64(10.467)
+        """
+        return self.fe_params
+
+    @property
+    def bse(self) -> pd.Series:
+        """Same as ``fe_bse``, under statsmodels' name.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> round(interlace.fit("Reaction ~ Days + (Days | Subject)", df).bse["Days"], 3)
+        np.float64(1.546)
+        """
+        return self.fe_bse
+
+    @property
+    def tvalues(self) -> pd.Series:
+        """Same as ``fe_tvalues``, under statsmodels' name.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> round(interlace.fit("Reaction ~ Days + (Days | Subject)", df).tvalues["Days"], 3)
+        np.float64(6.771)
+        """
+        return self.fe_tvalues
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Same as ``fe_pvalues``, under statsmodels' name.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> bool(interlace.fit("Reaction ~ Days + (Days | Subject)", df).pvalues["Days"] < 1e-9)
+        True
+        """
+        return self.fe_pvalues
+
+    def cov_params(self) -> pd.DataFrame:
+        """Same as ``fe_cov``, under statsmodels' name.
+
+        Returns
+        -------
+        DataFrame, shape (p, p)
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).cov_params().shape
+        (2, 2)
+        """
+        return self.fe_cov
+
+    def conf_int(self, alpha: float = 0.05) -> pd.DataFrame:
+        """Wald intervals of the fixed effects, as statsmodels gives them.
+
+        Parameters
+        ----------
+        alpha : float
+            One minus the confidence level.
+
+        Returns
+        -------
+        DataFrame, shape (p, 2)
+            Columns 0 and 1, from the t distribution with ``fe_df`` degrees of freedom.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).conf_int(alpha=0.1).round(2)
+                        0       1
+        Intercept  240.12  262.69
+        Days         7.91   13.02
+        """
+        se = wald.standard_errors(self.state.beta_cov)
+        ends = wald.interval(self.state.beta, se, self.fe_df.to_numpy(), 1.0 - alpha)
+        return pd.DataFrame(ends, index=coefficient_names(self.state))

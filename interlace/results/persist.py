@@ -1,0 +1,244 @@
+"""Fits as files: a zip archive that holds JSON and arrays, and nothing that can be executed.
+
+Format, version 1
+-----------------
+``meta.json``
+    ``format`` ("interlace-result"), ``version`` (1), ``interlace`` (version of the library that wrote it), ``model``
+    ("lmm"), ``formula`` (with its random-effects terms), ``call`` (arguments of the fit that are not arrays),
+    ``columns`` and ``index`` (how to put the model frame together), ``estimates`` (sigma, criterion, what the optimizer
+    said, what the checks found).
+``arrays.npz``, ``arrays.json``
+    numpy's own archive of arrays a0, a1, ..., read with ``allow_pickle=False``, and the list of what they are: the
+    columns of the model frame (rows used only), the response, weights and offset where arrays were given, theta, beta
+    and its covariance, conditional modes, fitted values.
+
+Reading builds the design from the model frame again, evaluates it once at theta, checks that the result is the one that
+was stored, and then uses the stored numbers, so that they are the same to the last bit on every machine.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+import zlib
+from dataclasses import asdict, fields, replace
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from interlace.core.optsummary import OptSummary
+from interlace.errors import DataError, InterlaceError
+from interlace.estimate.control import Control
+from interlace.estimate.lmm import at_theta
+from interlace.estimate.state import Check, FitState
+from interlace.results.call import FitCall, design_of
+from interlace.results.columns import Arrays, decode_column, decode_index, encode_column, encode_index
+
+if TYPE_CHECKING:
+    from interlace.frames.design import Design
+    from interlace.typing import FloatArray
+
+__all__ = ["FORMAT", "VERSION", "load", "save"]
+
+FORMAT = "interlace-result"
+VERSION = 1
+#: Largest relative difference between the stored criterion and the one found again.
+_AGREEMENT = 1e-6
+_CALL_TEXTS = ("method", "optimizer", "covariance", "contrasts", "df_method", "na_action")
+_STATE_ARRAYS = ("theta", "beta", "beta_cov", "fixed", "fitted")
+_OPT_SCALARS = ("optimizer", "value", "converged", "iterations", "evaluations", "restarts", "message")
+_OPT_ARRAYS = ("gradient", "hessian")
+
+
+def save(state: FitState, call: FitCall, path: str | os.PathLike[str]) -> None:
+    """Write a fit to ``path``; ``LMMResult.save`` is the public way.
+
+    Parameters
+    ----------
+    state : FitState
+    call : FitCall
+    path : str or path-like
+
+    Raises
+    ------
+    DataError
+        The fit depends on a function (``extra_transforms``) or on labels that a file cannot hold.
+    """
+    arrays: Arrays = {}
+    meta = _describe(state, call, arrays)
+    try:
+        text = json.dumps(meta, indent=1)
+    except TypeError as error:
+        raise DataError(f"an argument of the fit cannot be saved as text: {error}") from error
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **{_member(i): value for i, value in enumerate(arrays.values())})
+    order = json.dumps(list(arrays))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("meta.json", text)
+        archive.writestr("arrays.json", order)
+        archive.writestr("arrays.npz", packed.getvalue())
+
+
+def _member(i: int) -> str:
+    """Name of an array within the archive: column names may hold characters that file names may not."""
+    return f"a{i}"
+
+
+def _describe(state: FitState, call: FitCall, arrays: Arrays) -> dict[str, Any]:
+    """Everything of a fit that is not an array, with the arrays put into ``arrays``."""
+    design, control = state.problem.design, call.control
+    if control is not None and control.extra_transforms:
+        raise DataError(
+            f"a fit whose formula uses extra_transforms ({', '.join(map(repr, control.extra_transforms))}) cannot be "
+            "saved, because a file must not hold functions; compute the column in the data instead, or use pickle"
+        )
+    frame = design.frame
+    columns = {str(name): encode_column(frame[name], f"column|{name}", arrays) for name in frame.columns}
+    arrays |= {f"state|{name}": getattr(state, name) for name in _STATE_ARRAYS} | {"state|kept": state.kept}
+    arrays |= {f"modes|{i}": modes for i, modes in enumerate(state.modes)}
+    arrays |= {f"opt|{name}": getattr(state.opt, name) for name in _OPT_ARRAYS}
+    arrays["response"] = design.y
+    arguments = {name: getattr(call, name) for name in _CALL_TEXTS} | {"method": "REML" if state.reml else "ML"}
+    for name in ("weights", "offset"):
+        given = getattr(call, name)
+        if given is not None and not isinstance(given, str):
+            arrays[f"call|{name}"] = np.asarray(given, dtype=np.float64)[design.rows]
+            given = {"array": f"call|{name}"}
+        arguments[name] = given
+    options = None if control is None else {k: v for k, v in _options(control).items() if k != "extra_transforms"}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "interlace": _library_version(),
+        "model": "lmm",
+        "formula": design.formula,
+        "call": arguments,
+        "control": options,
+        "columns": columns,
+        "index": encode_index(design.index, arrays),
+        "n_zero_weight": design.n_zero_weight,
+        "estimates": {
+            "sigma": state.sigma,
+            "criterion": state.criterion,
+            "opt": {name: getattr(state.opt, name) for name in _OPT_SCALARS},
+            "checks": [asdict(check) for check in state.checks],
+        },
+    }
+
+
+def _library_version() -> str:
+    try:
+        return metadata.version("interlace-lme")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _options(control: Control) -> dict[str, Any]:
+    return {field.name: getattr(control, field.name) for field in fields(control)}
+
+
+def load(path: str | os.PathLike[str]) -> tuple[FitState, FitCall]:
+    """Read a fit; ``interlace.load`` is the public way.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    FitState
+    FitCall
+        Its data are the rows and columns that the fit used.
+
+    Raises
+    ------
+    DataError
+        The file is not one of ours, is damaged, or was written by a later version.
+    """
+    meta, arrays = _read(path)
+    try:
+        return _rebuild(meta, arrays)
+    except InterlaceError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
+    """The two parts of a file, after a look at its format and version."""
+    name = os.fspath(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            meta = json.loads(archive.read("meta.json"))
+            if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+                raise DataError(f"{name!r} is not a result saved by interlace")
+            if meta.get("version") != VERSION:
+                raise DataError(
+                    f"{name!r} has format version {meta.get('version')!r} (written by interlace "
+                    f"{meta.get('interlace')}); this version reads {VERSION}: update interlace, or save the fit again"
+                )
+            order = json.loads(archive.read("arrays.json"))
+            with np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False) as packed:
+                return meta, {key: packed[_member(i)] for i, key in enumerate(order)}
+    except zipfile.BadZipFile as error:
+        if zipfile.is_zipfile(path):
+            raise _damaged(path, error) from error
+        raise DataError(f"{name!r} is not a result saved by interlace") from error
+    except KeyError as error:
+        raise DataError(f"{name!r} is not a result saved by interlace: {error}") from error
+    except (ValueError, EOFError, zlib.error) as error:
+        if isinstance(error, InterlaceError):
+            raise
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str | os.PathLike[str], error: Exception) -> DataError:
+    return DataError(f"{os.fspath(path)!r} is damaged and cannot be read ({type(error).__name__}: {error})")
+
+
+def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState, FitCall]:
+    """Design from the model frame, state at theta, then the stored numbers."""
+    frame = pd.DataFrame({name: decode_column(column, arrays) for name, column in meta["columns"].items()})
+    frame.index = decode_index(meta["index"], arrays)
+    arguments = dict(meta["call"])
+    for name in ("weights", "offset"):
+        if isinstance(arguments[name], dict):
+            arguments[name] = arrays[arguments[name]["array"]]
+    control = None if meta["control"] is None else Control(**meta["control"])
+    call = FitCall(formula=meta["formula"], data=frame, control=control, **arguments)
+    design = _with_response(design_of(call), arrays["response"], meta["n_zero_weight"])
+    state = at_theta(design, arrays["state|theta"], reml=call.method == "REML", control=control)
+    return _with_stored(state, meta["estimates"], arrays), call
+
+
+def _with_response(design: Design, y: FloatArray, n_zero_weight: int) -> Design:
+    """The response is stored apart, since ``refit`` may have changed it."""
+    return replace(design, y=np.ascontiguousarray(y), n_zero_weight=n_zero_weight)
+
+
+def _with_stored(state: FitState, estimates: dict[str, Any], arrays: Arrays) -> FitState:
+    """Replace what was found again by what was stored, if the two agree."""
+    criterion = float(estimates["criterion"])
+    same = np.array_equal(state.kept, arrays["state|kept"]) and len(state.modes) == sum(
+        key.startswith("modes|") for key in arrays
+    )
+    if not same or abs(state.criterion - criterion) > _AGREEMENT * (1.0 + abs(criterion)):
+        raise DataError(
+            f"the stored estimates do not belong to the stored data: criterion {criterion!r} in the file, "
+            f"{state.criterion!r} found; the file is damaged or was changed"
+        )
+    stored: dict[str, Any] = {name: arrays[f"state|{name}"] for name in _STATE_ARRAYS}
+    optimizer: dict[str, Any] = {name: arrays[f"opt|{name}"] for name in _OPT_ARRAYS}
+    return replace(
+        state,
+        **stored,
+        sigma=float(estimates["sigma"]),
+        criterion=criterion,
+        modes=tuple(arrays[f"modes|{i}"] for i in range(len(state.modes))),
+        opt=OptSummary(theta=state.opt.theta, **estimates["opt"], **optimizer),
+        checks=tuple(Check(**check) for check in estimates["checks"]),
+    )

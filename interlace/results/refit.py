@@ -1,0 +1,49 @@
+"""The same model on another response."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interlace.errors import DataError
+from interlace.estimate.lmm import refit_response
+from interlace.results.call import frame_length
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from interlace.estimate.state import FitState
+    from interlace.results.call import FitCall
+    from interlace.typing import FloatArray
+
+__all__ = ["new_response", "refitted"]
+
+
+def refitted(state: FitState, call: FitCall, y: ArrayLike) -> FitState:
+    """Estimates for a new response; ``LMMResult.refit`` documents the arguments."""
+    return refit_response(state, new_response(state, call, y))
+
+
+def new_response(state: FitState, call: FitCall, y: ArrayLike) -> FloatArray:
+    """Values for the rows in use, shape (n,), from values for these or for all rows of the original data."""
+    n, rows = len(state.fitted), state.problem.design.rows
+    try:
+        values = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the new response must be numeric: {error}") from error
+    if values.ndim != 1:
+        raise DataError(f"the new response must have one dimension, not shape {values.shape}")
+    if len(values) != n:
+        total = frame_length(call.data)
+        if len(values) != total:
+            either = f"{n} values (the rows used)" + (f" or {total} (all rows of the data)" if total != n else "")
+            raise DataError(f"the new response has {len(values)} values; it must have {either}")
+        values = values[rows]
+    if not np.isfinite(values).all():
+        bad = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise DataError(
+            f"the new response is missing or infinite at row {bad} of the {n} in use; leave such rows out with "
+            "update(data=...)"
+        )
+    return np.ascontiguousarray(values)

@@ -1,0 +1,260 @@
+"""The printed summary of a fit, as text, HTML and LaTeX."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from interlace.results.fixed import coefficient_names, residual_df
+from interlace.results.latex import booktabs
+from interlace.results.rows import residuals
+from interlace.results.tables import coefficient_table
+from interlace.results.text import abbreviate, align, p_value, significant
+from interlace.results.varcorr import correlations, variance_table
+
+if TYPE_CHECKING:
+    from interlace.results.lmm import LMMResult
+    from interlace.results.varcorr import VarianceTable
+    from interlace.typing import FloatArray
+
+__all__ = ["Summary", "summarize"]
+
+_WIDTH = 80
+_MOST_CORRELATED = 20  # coefficients, above which lme4 too leaves their correlations out
+_HEADINGS = {
+    "estimate": "Estimate",
+    "std_error": "Std. Error",
+    "df": "df",
+    "statistic": "t value",
+    "p_value": "Pr(>|t|)",
+}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a fit found; ``print`` it, show it in a notebook, or take it apart.
+
+    Attributes
+    ----------
+    title, formula : str
+    tables : dict of str to DataFrame
+        ``criteria`` (AIC, BIC, logLik, deviance or REML criterion, df.resid), ``residuals`` (quantiles of the scaled
+        residuals), ``random``, ``fixed``, ``correlation`` (of the fixed effects), ``groups`` (levels of each factor).
+    variances : VarianceTable
+    nobs : int
+    reml : bool
+    notes : tuple of str
+        How the tests were made, and what the checks of the fit found.
+
+    Examples
+    --------
+    >>> import interlace
+    >>> df = interlace.datasets.load("sleepstudy")
+    >>> summary = interlace.fit("Reaction ~ Days + (Days | Subject)", df).summary()
+    >>> summary.tables["fixed"].round(3).loc["Days", "Estimate"]
+    np.float64(10.467)
+    """
+
+    title: str
+    formula: str
+    tables: dict[str, pd.DataFrame]
+    variances: VarianceTable
+    nobs: int
+    reml: bool
+    weights: str | None
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n\n".join(part for part in self._parts() if part)
+
+    __repr__ = __str__
+
+    def _parts(self) -> list[str]:
+        head = [self.title, *textwrap.wrap(f"Formula: {self.formula}", 100, subsequent_indent="    ")]
+        if self.weights:
+            head.append(f"Weights: {self.weights}")
+        groups = "; ".join(f"{name}, {count}" for name, count in self.tables["groups"]["levels"].items())
+        random = self.variances.to_text(variance=True, digits=4, corr_digits=2)
+        return [
+            "\n".join(head),
+            self._criteria(),
+            "Scaled residuals:\n" + _row(self.tables["residuals"], [f"{v:.4f}" for v in self._quantiles()]),
+            f"Random effects:\n{random}\nNumber of obs: {self.nobs}, groups: {groups}",
+            _fixed_text(self.tables["fixed"]),
+            _correlation_text(self.tables["correlation"]),
+            "\n".join(textwrap.fill(note, 100, subsequent_indent="  ") for note in self.notes),
+        ]
+
+    def _quantiles(self) -> FloatArray:
+        return np.asarray(self.tables["residuals"].to_numpy(dtype=float)[0])
+
+    def _criteria(self) -> str:
+        table = self.tables["criteria"]
+        if self.reml:
+            return f"REML criterion at convergence: {table['REML criterion'].iloc[0]:.1f}"
+        cells = [f"{v:.1f}" if name != "df.resid" else str(int(v)) for name, v in table.iloc[0].items()]
+        return _row(table, cells)
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p><strong>{html.escape(self.title)}</strong><br>{html.escape(self.formula)}</p>"]
+        for name in ("criteria", "random", "fixed"):
+            table = self.tables[name]
+            parts.append(
+                table.to_html(index=name == "fixed", na_rep="", float_format="{:.4g}".format, border=0, escape=True)
+            )
+        groups = ", ".join(f"{html.escape(str(n))}: {c}" for n, c in self.tables["groups"]["levels"].items())
+        parts.append(f"<p>Number of obs: {self.nobs}; groups: {groups}</p>")
+        parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
+        return "<div>" + "\n".join(parts) + "</div>"
+
+    def to_latex(self) -> str:
+        r"""Tables of the fixed and the random effects for a LaTeX document that loads ``booktabs``.
+
+        Returns
+        -------
+        str
+            Two ``tabular`` environments; names are escaped.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("sleepstudy")
+        >>> print(interlace.fit("Reaction ~ Days + (Days | Subject)", df).summary().to_latex().splitlines()[0])
+        \begin{tabular}{lrrrrr}
+        """
+        fixed = [("", list(self.tables["fixed"].index)), *_fixed_cells(self.tables["fixed"])]
+        random = self.variances.frame()
+        cells: list[tuple[str, list[str]]] = [(name, [str(v) for v in random[name]]) for name in ("Groups", "Name")]
+        for name in random.columns[2:]:
+            values = random[name].to_numpy(dtype=float)
+            texts = [f"{v:.2f}" for v in values] if name.startswith("Corr") else significant(values, 4)
+            heading = "" if name.startswith("Corr.") else name
+            cells.append((heading, ["" if np.isnan(v) else t for v, t in zip(values, texts, strict=True)]))
+        return booktabs(fixed, text_columns=1) + "\n\n" + booktabs(cells, text_columns=2) + "\n"
+
+
+def summarize(result: LMMResult) -> Summary:
+    """Collect the summary of a fit."""
+    state, design = result.state, result.state.problem.design
+    fixed = coefficient_table(state)[list(_HEADINGS)].rename(columns=_HEADINGS)
+    names = coefficient_names(state)
+    quantiles = np.quantile(residuals(state, "pearson", scaled=True), [0, 0.25, 0.5, 0.75, 1])
+    variances = variance_table(state)
+    criteria = {"AIC": result.aic, "BIC": result.bic, "logLik": result.llf}
+    criteria |= {"REML criterion" if state.reml else "deviance": state.criterion, "df.resid": result.df_resid}
+    return Summary(
+        title="Linear mixed model fit by " + ("REML" if state.reml else "maximum likelihood"),
+        formula=design.formula,
+        tables={
+            "criteria": pd.DataFrame([criteria]),
+            "residuals": pd.DataFrame([quantiles], columns=["Min", "1Q", "Median", "3Q", "Max"]),
+            "random": variances.frame(),
+            "fixed": fixed,
+            "correlation": pd.DataFrame(correlations(state.beta_cov), index=names, columns=names),
+            "groups": pd.DataFrame({"levels": result.ngroups}),
+        },
+        variances=variances,
+        nobs=result.nobs,
+        reml=state.reml,
+        weights=_weights_text(result),
+        notes=_notes(result),
+    )
+
+
+def _weights_text(result: LMMResult) -> str | None:
+    if result.state.problem.design.weights is None:
+        return None
+    given = result.call.weights
+    return given if isinstance(given, str) else "given as an array"
+
+
+def _notes(result: LMMResult) -> tuple[str, ...]:
+    """How the tests were made, what was left out, and what the checks found."""
+    state = result.state
+    notes = []
+    if len(state.beta):
+        notes.append(f"t tests use the residual degrees of freedom n - p = {residual_df(state)}.")
+    for check in state.checks:
+        notes.append(f"{check.severity.capitalize()}: {' '.join(filter(None, (check.message, check.advice)))}")
+    return tuple(notes)
+
+
+def _row(table: pd.DataFrame, cells: list[str]) -> str:
+    return "\n".join(
+        align([(str(name), [cell], ">") for name, cell in zip(table.columns, cells, strict=True)], gap="  ")
+    )
+
+
+def _fixed_cells(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """Texts of the coefficient table; estimates and standard errors share their decimals."""
+    estimate, se = table["Estimate"].to_numpy(), table["Std. Error"].to_numpy()
+    shown = significant(_rounded(np.concatenate([estimate, se])), 4)
+    return [
+        ("Estimate", shown[: len(estimate)]),
+        ("Std. Error", shown[len(estimate) :]),
+        ("df", [f"{v:.1f}" if v % 1 else f"{v:.0f}" for v in table["df"]]),
+        ("t value", significant(np.round(table["t value"].to_numpy(), 3), 4)),
+        ("Pr(>|t|)", [p_value(v) for v in table["Pr(>|t|)"]]),
+    ]
+
+
+def _rounded(values: FloatArray) -> FloatArray:
+    """Values with the decimals that the smallest needs for four digits, but not more than R shows of the others."""
+    finite = np.abs(values[np.isfinite(values) & (values != 0)])
+    if not finite.size:
+        return values
+    smallest = 1 + int(np.floor(np.log10(finite.min())))
+    return np.asarray(np.round(values, max(1, 4 - smallest)))
+
+
+def _fixed_text(table: pd.DataFrame) -> str:
+    if table.empty:
+        return "No fixed-effects coefficients"
+    columns = [(name, cells, ">") for name, cells in _fixed_cells(table)]
+    return "Fixed effects:\n" + "\n".join(align([("", list(map(str, table.index)), "<"), *columns]))
+
+
+def _correlation_text(table: pd.DataFrame) -> str:
+    """Lower triangle, in blocks of columns that fit the width."""
+    names, p = [str(name) for name in table.index], len(table)
+    if p < 2:
+        return ""
+    if p > _MOST_CORRELATED:
+        return f"Correlation of Fixed Effects: {p} coefficients, see .fe_cov"
+    short, values = abbreviate(names), table.to_numpy()
+    labels = names if not short[0].startswith("[") else [f"[{j + 1}] {name}" for j, name in enumerate(names)]
+    per_block = max(1, (_WIDTH - max(map(len, labels))) // 7)
+    lines = ["Correlation of Fixed Effects:"]
+    for start in range(0, p - 1, per_block):
+        block = range(start, min(start + per_block, p - 1))
+        columns = [
+            (short[j], [f"{values[i, j]:.3f}" if i > j else "" for i in range(start + 1, p)], ">") for j in block
+        ]
+        lines += align([("", labels[start + 1 :], "<"), *columns])
+    return "\n".join(lines)
+
+
+def short_text(result: LMMResult) -> str:
+    """The few lines that lme4 prints for a fit itself."""
+    state, design = result.state, result.state.problem.design
+    method = "REML" if state.reml else "maximum likelihood"
+    criterion = "REML criterion" if state.reml else "Deviance"
+    groups = "; ".join(f"{name}, {count}" for name, count in result.ngroups.items())
+    lines = [
+        f"Linear mixed model fit by {method}",
+        f"Formula: {design.formula}",
+        f"{criterion} at convergence: {state.criterion:.4f}",
+        "Random effects:",
+        variance_table(state).to_text(digits=4, corr_digits=2),
+        f"Number of obs: {result.nobs}, groups: {groups}",
+    ]
+    if len(state.beta):
+        cells = significant(state.beta, 4)
+        named = [(name, [cell], ">") for name, cell in zip(coefficient_names(state), cells, strict=True)]
+        lines += ["Fixed effects:", *align(named, gap="  ")]
+    return "\n".join(lines)

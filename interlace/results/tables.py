@@ -1,0 +1,134 @@
+"""Tidy tables with broom's columns, dots replaced by underscores except in the per-row ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import numpy as np
+import pandas as pd
+
+from interlace.inference import wald
+from interlace.results.fixed import coefficient_names, residual_df
+from interlace.results.rows import model_frame
+from interlace.results.varcorr import variance_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from interlace.estimate.state import FitState
+    from interlace.results.criteria import Criteria
+    from interlace.results.random import RandomEffects
+
+__all__ = ["Effects", "augment", "coefficient_table", "glance", "tidy"]
+
+Effects: TypeAlias = Literal["fixed", "ran_pars", "ran_vals"]
+_COLUMNS = ["effect", "group", "term", "estimate", "std_error", "statistic", "df", "p_value", "conf_low", "conf_high"]
+_TEXT = frozenset({"effect", "group", "level", "term"})
+
+
+def coefficient_table(state: FitState, level: float = 0.95) -> pd.DataFrame:
+    """One row a coefficient: estimate, std_error, statistic, df, p_value, conf_low, conf_high."""
+    se = wald.standard_errors(state.beta_cov)
+    df = np.full(len(se), float(residual_df(state)))
+    statistic = wald.statistics(state.beta, se)
+    ends = wald.interval(state.beta, se, df, level)
+    return pd.DataFrame(
+        {
+            "estimate": state.beta,
+            "std_error": se,
+            "statistic": statistic,
+            "df": df,
+            "p_value": wald.p_values(statistic, df),
+            "conf_low": ends[:, 0],
+            "conf_high": ends[:, 1],
+        },
+        index=coefficient_names(state),
+    )
+
+
+def tidy(
+    result: RandomEffects, effects: Sequence[Effects] = ("fixed", "ran_pars"), *, level: float = 0.95
+) -> pd.DataFrame:
+    """One row an estimate; see ``LMMResult.tidy``."""
+    wanted = (effects,) if isinstance(effects, str) else tuple(effects)
+    unknown = sorted(set(wanted) - set(get_args(Effects)))
+    if unknown:
+        raise ValueError(f"effects may be {', '.join(get_args(Effects))}; not {', '.join(map(repr, unknown))}")
+    parts = []
+    if "fixed" in wanted:
+        fixed = coefficient_table(result.state, level)
+        parts.append(fixed.rename_axis("term").reset_index().assign(effect="fixed"))
+    if "ran_pars" in wanted:
+        parts.append(_random_parameters(result.state))
+    if "ran_vals" in wanted:
+        parts.append(_random_values(result, level))
+    columns = [*_COLUMNS[:2], "level", *_COLUMNS[2:]] if "ran_vals" in wanted else _COLUMNS
+    out = pd.concat([part.reindex(columns=columns) for part in parts] or [pd.DataFrame(columns=columns)])
+    text = [name for name in columns if name in _TEXT]
+    out[text] = out[text].astype(object).where(out[text].notna(), None)
+    return out.reset_index(drop=True)
+
+
+def _random_parameters(state: FitState) -> pd.DataFrame:
+    """Standard deviations and correlations, named as broom.mixed names them: ``sd__Days``, ``cor__Intercept.Days``."""
+    table = variance_table(state).as_dataframe()
+    terms = []
+    for var1, var2 in zip(table["var1"], table["var2"], strict=True):
+        if var1 is None:
+            terms.append("sd__Observation")
+        else:
+            terms.append(f"sd__{var1}" if var2 is None else f"cor__{var1}.{var2}")
+    return pd.DataFrame({"effect": "ran_pars", "group": table["grp"], "term": terms, "estimate": table["sdcor"]})
+
+
+def _random_values(result: RandomEffects, level: float) -> pd.DataFrame:
+    """Conditional modes with conditional standard deviations and normal intervals, as broom.mixed gives them."""
+    parts = []
+    spread = result.random_effects_se
+    for key, modes in result.random_effects.items():
+        estimate, se = (pd.DataFrame(part).stack() for part in (modes, spread[key]))
+        ends = wald.interval(estimate.to_numpy(), se.to_numpy(), level=level)
+        labels = estimate.index
+        parts.append(
+            pd.DataFrame(
+                {
+                    "effect": "ran_vals",
+                    "group": key,
+                    "level": labels.get_level_values(0).astype(str),
+                    "term": labels.get_level_values(1),
+                    "estimate": estimate.to_numpy(),
+                    "std_error": se.to_numpy(),
+                    "conf_low": ends[:, 0],
+                    "conf_high": ends[:, 1],
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def glance(result: Criteria) -> pd.DataFrame:
+    """One row about the whole fit; see ``LMMResult.glance``."""
+    return pd.DataFrame(
+        {
+            "nobs": [result.nobs],
+            "sigma": [result.sigma],
+            "logLik": [result.llf],
+            "AIC": [result.aic],
+            "BIC": [result.bic],
+            ("REMLcrit" if result.state.reml else "deviance"): [result.deviance],
+            "df_residual": [result.df_resid],
+        }
+    )
+
+
+def augment(state: FitState) -> pd.DataFrame:
+    """Model frame with one column for each thing known about a row; see ``LMMResult.augment``."""
+    design, out = state.problem.design, model_frame(state)
+    out[".fitted"] = state.fitted
+    out[".resid"] = design.y - state.fitted
+    out[".fixed"] = state.fixed
+    out[".mu"] = state.fitted
+    out[".offset"] = 0.0 if design.offset is None else design.offset
+    out[".weights"] = 1.0 if design.weights is None else design.weights
+    out[".wtres"] = out[".resid"] * np.sqrt(out[".weights"])
+    return out
