@@ -5,8 +5,8 @@
     python benchmarks/peers.py --list                  the optional packages, as pip requirements
 
 Prints a Markdown table of median times. A time is followed by the excess of the library's deviance (or REML criterion)
-over the best one where that exceeds 0.001: such a fit stopped short of the optimum. Each library does each piece of work
-in a process of its own, which is stopped after a time limit. `make bench` runs this in a separate environment.
+over the best one where that exceeds 0.001: such a fit stopped short of the optimum. Each library does each piece of
+work in a process of its own, which is stopped after a time limit. `make bench` runs this in a separate environment.
 """
 
 from __future__ import annotations

@@ -22,6 +22,10 @@ __all__ = ["minimize_newton", "newton_step"]
 _NOISE = 1e-13
 
 
+#: Decrement below which the steps are close enough to the optimum to learn its curvature from them.
+_LOCAL = 1.0
+
+
 def newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, float]:
     """Descent step, and its decrement g'|H|^-1 g.
 
@@ -73,8 +77,9 @@ def minimize_newton(
     radius = 2.0 * max(1.0, float(np.linalg.norm(theta)))
     message, converged = "iteration limit reached", False
     hessian = objective.information(e, d)
+    correction = np.zeros_like(hessian)
     for _ in range(max_iterations):
-        step, decrement = newton_step(d.gradient, hessian)
+        step, decrement = newton_step(d.gradient, hessian + correction)
         if decrement <= tol * tol:
             converged, message = True, "gradient is zero"
             break
@@ -88,13 +93,17 @@ def minimize_newton(
             message = "no further decrease" if converged else "line search failed"
             break
         fraction, theta, value, e = found
-        radius = max(2.0 * radius, 0.0) if fraction == 1.0 else max(radius * fraction, 1e-3)
-        d = objective.derivatives(e)
+        radius = 2.0 * radius if fraction == 1.0 else max(radius * fraction, 1e-3)
+        old, d = d, objective.derivatives(e)
         trace.append((theta, value))
         if last:
             converged, message = True, "decrement below tolerance"
             break
         hessian = objective.information(e, d)
+        if decrement < _LOCAL and fraction == 1.0:
+            correction = _secant(correction, hessian, theta - trace[-2][0], d.gradient - old.gradient)
+        else:
+            correction = np.zeros_like(hessian)
     summary = OptSummary(
         optimizer="newton",
         theta=theta,
@@ -108,6 +117,18 @@ def minimize_newton(
         trace=tuple(trace),
     )
     return summary, e, d
+
+
+def _secant(correction: FloatArray, hessian: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
+    """Symmetric rank-one update of what the average information lacks, so that it explains the last gradient change.
+
+    Nocedal and Wright (2006), *Numerical Optimization*, eq. 6.24, with its safeguard 6.26.
+    """
+    missing = change - (hessian + correction) @ step
+    along = float(missing @ step)
+    if abs(along) <= 1e-8 * float(np.linalg.norm(missing) * np.linalg.norm(step)):
+        return correction
+    return correction + np.outer(missing, missing) / along
 
 
 def _line_search(

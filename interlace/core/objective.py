@@ -166,12 +166,13 @@ class Objective:
 
     def _psi_of(self, e: Elimination, d: Derivatives, i: int) -> FloatArray:
         """G_Psi of one block; from 2 G_Psi L where that is cheaper and L can be inverted safely."""
-        if i >= len(d.psi):
-            L = e.L[i]
-            diagonal = np.abs(np.diagonal(L))
-            if diagonal.min() > 1e-3 * max(1.0, diagonal.max()):
-                half = np.linalg.solve(L.T, d.dL[i].T) / 2.0
-                return 0.5 * (half + half.T)
+        if i < len(d.psi):
+            return d.psi[i]
+        L = e.L[i]
+        diagonal = np.abs(np.diagonal(L))
+        if diagonal.min() > 1e-3 * max(1.0, diagonal.max()):
+            half = np.linalg.solve(L.T, d.dL[i].T) / 2.0
+            return 0.5 * (half + half.T)
         return self.psi_gradients(e, d)[i]
 
     def _projected(self, e: Elimination, h: Sequence[FloatArray]) -> FloatArray:

@@ -40,14 +40,13 @@ class SparseMap:
         self._CzT = cp.Cz.T.tocsr()
         self._Cx = cp.C[0].reshape(lead.size, -1)
         self._pairs = _pair_matrix(cp.Cz, lead.q, lead.k)
-        self._pairsT = self._pairs.T.tocsr()
 
     def complement(self, W: FloatArray, S: FloatArray) -> FloatArray:
         """S - sum_j C_j' W_j C_j, shape (m, m)."""
         m_z = self._m_z
         WCx = scale_blocks(W, self._Cx.reshape(self._q, self._k, -1)).reshape(self._Cx.shape)
         out = S.copy()
-        out[:m_z, :m_z] -= (self._pairs @ W.reshape(-1)).reshape(m_z, m_z)
+        out[:m_z, :m_z] -= (self._pairs.T @ W.reshape(-1)).reshape(m_z, m_z)
         cross = self._CzT @ WCx
         out[:m_z, m_z:] -= cross
         out[m_z:, :m_z] -= cross.T
@@ -57,7 +56,7 @@ class SparseMap:
     def adjoint(self, G: FloatArray) -> FloatArray:
         """C_j G C_j' for every level, shape (q, k, k); G symmetric, shape (m, m)."""
         m_z, q, k = self._m_z, self._q, self._k
-        zz = (self._pairsT @ np.ascontiguousarray(G[:m_z, :m_z]).reshape(-1)).reshape(q, k, k)
+        zz = (self._pairs @ np.ascontiguousarray(G[:m_z, :m_z]).reshape(-1)).reshape(q, k, k)
         half = self._Cz @ G[:m_z, m_z:] + 0.5 * (self._Cx @ G[m_z:, m_z:])
         mixed = np.matmul(half.reshape(q, k, -1), self._Cx.reshape(q, k, -1).transpose(0, 2, 1))
         result: FloatArray = zz + mixed + mixed.transpose(0, 2, 1)
@@ -75,17 +74,20 @@ class SparseMap:
 
 
 def _pair_matrix(Cz: sparse.csr_array, q: int, k: int) -> sparse.csr_array:
-    """Matrix M, shape (m_z m_z, q k k), with vec(sum_j Cz_j' W_j Cz_j) = M vec(W)."""
+    """Matrix M, shape (q k k, m_z m_z), with vec(sum_j Cz_j' W_j Cz_j) = M' vec(W)."""
     m_z = Cz.shape[1]
     entry_row = np.repeat(np.arange(q * k), np.diff(Cz.indptr))
     level = entry_row // k
     count = np.bincount(level, minlength=q)
-    first = np.concatenate([[0], np.cumsum(count)[:-1]])
     # Entries of one level are contiguous; each is paired with every entry of its level.
-    left = np.repeat(np.arange(entry_row.size), count[level])
-    offset = np.arange(left.size) - np.repeat(np.cumsum(count[level]) - count[level], count[level])
-    right = first[level[left]] + offset
-    rows: IntArray = Cz.indices[left].astype(np.int64) * m_z + Cz.indices[right]
-    cols = (level[left] * k + entry_row[left] % k) * k + entry_row[right] % k
+    partners = count[level]
+    left = np.repeat(np.arange(entry_row.size), partners)
+    start = np.repeat((np.cumsum(count) - count)[level] - (np.cumsum(partners) - partners), partners)
+    right = np.arange(left.size) + start
+    columns: IntArray = Cz.indices[left].astype(np.int64) * m_z + Cz.indices[right]
     values = Cz.data[left] * Cz.data[right]
-    return sparse.csr_array((values, (rows, cols)), shape=(m_z * m_z, q * k * k))
+    shape = (q * k * k, m_z * m_z)
+    if k == 1:
+        return sparse.csr_array((values, columns, np.concatenate([[0], np.cumsum(count * count)])), shape=shape)
+    rows = (level[left] * k + entry_row[left] % k) * k + entry_row[right] % k
+    return sparse.csr_array((values, (rows, columns)), shape=shape)

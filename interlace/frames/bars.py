@@ -18,6 +18,7 @@ from interlace.frames.tree import Bar, Cross, Dot, Factor, GroupNode, Leaf, Nest
 __all__ = ["read_bar", "read_expression", "read_rhs", "read_sides"]
 
 _MAX_TOKENS = 1000
+_MAX_JOINED = 60
 _FACTOR_CALLS = frozenset(("factor", "as.factor", "C"))
 _ALIASES = {"factor": "C", "as.factor": "C"}
 
@@ -122,6 +123,9 @@ class _Reader:
         here = self.tokens[self.at].text
         if here in ("|", "||"):
             raise FormulaError("a random-effects term must stand in parentheses: write (1 | group)")
+        if self.at and here in (".", "["):
+            what = "attribute access" if here == "." else "subscripts"
+            raise FormulaError(f"not allowed in a formula: {what}, after {self.tokens[self.at - 1].text!r}")
         if self.at and self.peek() in ("<name>", "<quoted>", "<number>", "<string>", "("):
             before = self.tokens[self.at - 1].text
             raise FormulaError(
@@ -160,16 +164,20 @@ class _Reader:
 
     def product(self) -> Node:
         node = self.interaction()
+        joined = 0
         while self.peek() in ("*", "/"):
             op = self.take().text
             node = Cross(op, node, self.interaction())
+            joined = _counted(joined)
         return node
 
     def interaction(self) -> Node:
         node = self.power()
+        joined = 0
         while self.peek() == ":":
             self.take()
             node = Cross(":", node, self.power())
+            joined = _counted(joined)
         return node
 
     def power(self) -> Node:
@@ -271,9 +279,11 @@ class _Reader:
     # -- grouping factors --------------------------------------------------------------------------------------
     def nesting(self) -> GroupNode:
         node = self.crossing()
+        joined = 0
         while self.peek() == "/":
             self.take()
             node = Nest("/", node, self.crossing())
+            joined = _counted(joined)
         if self.peek() in ("+", "*", "|", "||", "-", "^", "**"):
             raise FormulaError(
                 f"{self.peek()!r} cannot join grouping factors; use a:b, a/b, or separate terms (1 | a) + (1 | b)"
@@ -282,9 +292,11 @@ class _Reader:
 
     def crossing(self) -> GroupNode:
         node = self.grouping()
+        joined = 0
         while self.peek() == ":":
             self.take()
             node = self.cross(node, self.grouping())
+            joined = _counted(joined)
         return node
 
     def cross(self, left: GroupNode, right: GroupNode) -> Nest:
@@ -335,6 +347,13 @@ class _Reader:
             f"the grouping factor {name}({', '.join(t.text for t in inner if t.text != ',')}) is not a column; "
             "compute it as a column of data first (factor(g) and interaction(a, b) are understood)"
         )
+
+
+def _counted(joined: int) -> int:
+    """One more, as long as the chain stays short enough to walk."""
+    if joined >= _MAX_JOINED:
+        raise FormulaError(f"more than {_MAX_JOINED} names are joined by ':', '*' or '/' in one term of the formula")
+    return joined + 1
 
 
 def _has_bar(tokens: list[Token]) -> bool:

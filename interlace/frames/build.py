@@ -84,6 +84,10 @@ def _parsed(request: Request) -> Formula:
         raise TypeError(f"formula must be a str such as 'y ~ x + (1 | g)', not {type(request.formula).__name__}")
     if request.na_action not in ("drop", "raise"):
         raise DataError(f"na_action must be 'drop' or 'raise', not {request.na_action!r}")
+    for name, contrast in request.contrasts.items():
+        if contrast not in _CONTRASTS:
+            choices = ", ".join(map(repr, _CONTRASTS))
+            raise FormulaError(f"contrasts[{name!r}] is {contrast!r}; choose one of {choices}")
     groups, random = _texts("groups", request.groups), _texts("random", request.random)
     for name, function in request.extra.items():
         if not (callable(function) and name.isidentifier() and "__" not in name):
@@ -173,9 +177,7 @@ def _check_contrasts(contrasts: Mapping[str, str], encoders: Mapping[str, Encode
     if not contrasts:
         return
     known = {name for encoder in encoders.values() for name in (*encoder.expression.columns, encoder.expression.label)}
-    for name, contrast in contrasts.items():
-        if contrast not in _CONTRASTS:
-            raise FormulaError(f"contrasts[{name!r}] is {contrast!r}; choose one of {', '.join(map(repr, _CONTRASTS))}")
+    for name in contrasts:
         if name not in known:
             raise FormulaError(
                 f"contrasts= names {name!r}, which is not a factor among the fixed effects{suggest(name, known)}"

@@ -258,8 +258,20 @@ def new_rows(design: Design | DesignSpec, newdata: FrameLike, *, random: bool | 
     return evaluate_new(spec, newdata, wanted)
 
 
-def update_formula(old: str, new: str) -> str:
-    """Apply lme4's dot notation: ``update_formula("y ~ x + (1 | g)", ". ~ . + z")``."""
+def update_formula(old: str, new: str, *, extra_transforms: Collection[str] = ()) -> str:
+    """Apply lme4's dot notation: ``update_formula("y ~ x + (1 | g)", ". ~ . + z")``.
+
+    Parameters
+    ----------
+    old, new : str
+    extra_transforms : collection of str
+        Names of the caller's functions that the formulas may call.
+
+    Returns
+    -------
+    str
+        Taking away what is not there is a FormulaError.
+    """
     from interlace.frames.update import updated
 
-    return updated(old, new)
+    return updated(old, new, extra_transforms)

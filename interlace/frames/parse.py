@@ -139,9 +139,9 @@ def parse(
     left, right = read_sides(formula)
     response = read_response(left, extra)
     fixed, bars, offsets = split_rhs(read_rhs(right, extra))
-    bars = _one_source(bars, groups, random, extra)
     has_dot = any(_has_dot(item) for _, item in flatten(fixed))
     terms = () if has_dot else expand(fixed)
+    bars = _one_source(bars, groups, random, extra)
     return Formula(response, fixed, terms, bars, expand_bars(bars), offsets, has_dot)
 
 

@@ -98,7 +98,10 @@ def _merge(a: Term, b: Term) -> Term:
 
 
 def _unique(terms: Iterable[Term]) -> list[Term]:
-    return list({term_key(t): t for t in reversed(list(terms))}.values())[::-1]
+    found: dict[frozenset[str], Term] = {}
+    for term in terms:
+        found.setdefault(term_key(term), term)
+    return list(found.values())
 
 
 def _limited(terms: list[Term]) -> list[Term]:

@@ -135,6 +135,8 @@ def write(node: Node, *, inner: bool = False) -> str:
             return text
         case Bar():
             return write_bar(node)
+        case Sum(((1, only),)):
+            return write(only, inner=inner)
         case Sum(items):
             text = ""
             for sign, item in items:
@@ -145,7 +147,7 @@ def write(node: Node, *, inner: bool = False) -> str:
 
 def _operand(node: Node) -> str:
     text = write(node, inner=True)
-    return f"({text})" if isinstance(node, Cross) else text
+    return f"({text})" if isinstance(node, Cross | Power) and not text.startswith("(") else text
 
 
 def code_text(code: str) -> str:

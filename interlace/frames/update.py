@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from interlace.errors import FormulaError
 from interlace.frames.bars import read_rhs, read_sides
 from interlace.frames.names import display
@@ -13,29 +15,29 @@ from interlace.frames.tree import Bar, Cross, Dot, Factor, Node, Number, Offset,
 __all__ = ["updated"]
 
 
-def updated(old: str, new: str) -> str:
-    """Formula text after the update ``new`` of ``old``."""
+def updated(old: str, new: str, extra: Collection[str] = ()) -> str:
+    """Return the formula text after the update ``new`` of ``old``."""
     old_left, old_right = read_sides(old)
     new_left, new_right = read_sides(new)
-    response = _response(old_left, new_left)
-    before = read_rhs(old_right)
-    after = read_rhs(new_right)
+    response = _response(old_left, new_left, extra)
+    before = read_rhs(old_right, extra)
+    after = read_rhs(new_right, extra)
     items = _substituted(after, flatten(before))
     return f"{response.text} ~ {write(Sum(tuple(_simplified(items))))}"
 
 
-def _response(old: list[Token], new: list[Token]) -> Response:
+def _response(old: list[Token], new: list[Token], extra: Collection[str]) -> Response:
     """New left-hand side with ``.`` replaced by the old one."""
     if not new:
-        return read_response(old)
-    text = read_response(old).text
+        return read_response(old, extra)
+    text = read_response(old, extra).text
     dots = [i for i, token in enumerate(new) if token.text == "." and token.kind == "op"]
     if not dots:
-        return read_response(new)
+        return read_response(new, extra)
     if len(new) == 1:
-        return read_response(old)
+        return read_response(old, extra)
     spelled = "".join(f"({text})" if i in dots else _spelled(token) for i, token in enumerate(new))
-    return read_response(tokenize(spelled))
+    return read_response(tokenize(spelled), extra)
 
 
 def _spelled(token: Token) -> str:

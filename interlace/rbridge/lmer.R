@@ -41,69 +41,77 @@ interlace_optimizers <- list(
   }
 )
 
-# Gradient by the five-point rule and Hessian by central differences, over the coordinates in `free`.
-interlace_derivatives <- function(fn, par, free, step = 3e-3) {
-  h <- step * pmax(abs(par), 0.1)
-  at <- function(...) {
-    x <- par
-    for (move in list(...)) x[move[1]] <- x[move[1]] + move[2]
-    fn(x)
+# Gradient by the seven-point rule and Hessian by central differences, at 0 in the coordinates z of par + W z.
+interlace_derivatives <- function(fn, par, W, step = 0.1) {
+  k <- ncol(W)
+  at <- function(z) fn(par + drop(W %*% z))
+  along <- function(...) {
+    z <- numeric(k)
+    for (move in list(...)) z[move[1]] <- move[2] * step
+    at(z)
   }
-  k <- length(free)
   f0 <- fn(par)
   plus <- minus <- gradient <- numeric(k)
   hessian <- matrix(0, k, k)
   for (a in seq_len(k)) {
-    i <- free[a]
-    plus[a] <- at(c(i, h[i]))
-    minus[a] <- at(c(i, -h[i]))
-    far <- at(c(i, 2 * h[i])) - at(c(i, -2 * h[i]))
-    gradient[a] <- (8 * (plus[a] - minus[a]) - far) / (12 * h[i])
-    hessian[a, a] <- (plus[a] - 2 * f0 + minus[a]) / h[i]^2
+    plus[a] <- along(c(a, 1))
+    minus[a] <- along(c(a, -1))
+    second <- along(c(a, 2)) - along(c(a, -2))
+    third <- along(c(a, 3)) - along(c(a, -3))
+    gradient[a] <- (45 * (plus[a] - minus[a]) - 9 * second + third) / (60 * step)
+    hessian[a, a] <- (plus[a] - 2 * f0 + minus[a]) / step^2
   }
   for (a in seq_len(k)) for (b in seq_len(a - 1L)) {
-    i <- free[a]
-    j <- free[b]
-    both <- at(c(i, h[i]), c(j, h[j])) + at(c(i, -h[i]), c(j, -h[j]))
-    hessian[a, b] <- hessian[b, a] <-
-      (both - plus[a] - minus[a] - plus[b] - minus[b] + 2 * f0) / (2 * h[i] * h[j])
+    both <- along(c(a, 1), c(b, 1)) + along(c(a, -1), c(b, -1))
+    hessian[a, b] <- hessian[b, a] <- (both - plus[a] - minus[a] - plus[b] - minus[b] + 2 * f0) / (2 * step^2)
   }
   list(value = f0, gradient = gradient, hessian = hessian)
 }
 
+# Differences of the criterion below this are rounding.
+interlace_noise <- function(value) 1e-11 * max(1, abs(value))
+
+# The point after a step, halved until the criterion does not rise; NULL when it always does.
+interlace_descend <- function(fn, par, step, value) {
+  for (halving in 0:10) {
+    trial <- par + step / 2^halving
+    if (fn(trial) <= value + interlace_noise(value)) return(trial)
+  }
+  NULL
+}
+
 # Newton steps until they stop mattering. A deviance agrees to 1e-9 long before theta does, so the stopping rule is
-# the step. Directions without curvature (a singular covariance has them) are left alone.
-interlace_polish <- function(fn, par, lower, rounds = 8L) {
-  noise <- function(value) 1e-11 * max(1, abs(value))
-  at_bound <- lower == 0 & abs(par) < 1e-4
+# the step. Coordinates are rotated and stretched by the last Hessian: one unit of each is one standard error (0.3
+# units of theta at most), so that differences over a tenth of a unit are exact to 1e-9 units in valleys of any shape.
+# Directions without curvature (a singular covariance has them) are left alone, and so are columns that are zero: the
+# criterion is even in a column, hence stationary there. A zero on the diagonal alone is no such point.
+interlace_polish <- function(fn, par, lower, rounds = 12L) {
+  column <- cumsum(lower == 0)  # a factor's column starts at its diagonal entry, the only one bounded at 0
+  at_bound <- (tapply(abs(par), column, max) < 1e-4)[column]
   if (any(at_bound)) {
     trial <- replace(par, at_bound, 0)
-    if (fn(trial) <= fn(par) + noise(fn(par))) par <- trial
+    if (fn(trial) <= fn(par) + interlace_noise(fn(par))) par <- trial
   }
-  free <- which(!(lower == 0 & par == 0))
-  report <- list(gradient = 0, eigenvalues = numeric())
+  free <- !(tapply(par != 0, column, sum) == 0)[column]
+  W <- diag(0.1 * pmax(abs(par), 0.1), length(par))[, free, drop = FALSE]
+  report <- list(gradient = 0, eigenvalues = numeric(), uncertainty = 0)
   for (round in seq_len(rounds)) {
-    if (!length(free)) break
-    d <- interlace_derivatives(fn, par, free)
+    if (!any(free)) break
+    d <- interlace_derivatives(fn, par, W)
     e <- eigen(d$hessian, symmetric = TRUE)
-    curved <- e$values > 1e-5 * max(1, e$values[1])
-    report <- list(gradient = max(abs(d$gradient)), eigenvalues = e$values)
+    curved <- e$values > 1e-6
     if (!any(curved)) break
     V <- e$vectors[, curved, drop = FALSE]
     step <- -drop(V %*% (crossprod(V, d$gradient) / e$values[curved]))
-    length_now <- 1
-    repeat {
-      trial <- par
-      trial[free] <- par[free] + length_now * step
-      if (fn(trial) <= d$value + noise(d$value)) break
-      length_now <- length_now / 2
-      if (length_now < 1e-3) break
-    }
-    if (length_now < 1e-3) break
-    par <- trial
-    if (max(abs(step)) < 1e-8 * max(1, abs(par))) break
+    back <- solve(W[free, , drop = FALSE])
+    report <- list(gradient = max(abs(crossprod(back, d$gradient))), uncertainty = max(abs(W %*% step)),
+                   eigenvalues = eigen(t(back) %*% d$hessian %*% back, symmetric = TRUE)$values)
+    trial <- interlace_descend(fn, par, drop(W %*% step), d$value)
+    if (!is.null(trial)) par <- trial
+    if (round > 2 && (is.null(trial) || max(abs(step)) < 1e-8)) break
+    W <- W %*% e$vectors
+    W <- W %*% diag(pmin(1 / sqrt(pmax(e$values, 1e-8)), 0.3 / sqrt(colSums(W^2))), ncol(W))
   }
-  column <- cumsum(lower == 0)  # a factor's column starts at its diagonal entry, the only one bounded at 0
   flip <- par[lower == 0] < 0
   par <- par * ifelse(flip[column], -1, 1)
   c(list(par = par), report)
@@ -131,12 +139,13 @@ interlace_search <- function(scales, budget, record) {
     }
     polished <- interlace_polish(scaled, best$par, lower)
     value <- scaled(polished$par)
-    if (value <= best$value + 1e-11 * max(1, abs(best$value))) {
+    if (value <= best$value + interlace_noise(best$value)) {
       best <- list(par = polished$par, value = value)
     }
     record$tried <- tried
     record$gradient <- polished$gradient
     record$eigenvalues <- polished$eigenvalues
+    record$uncertainty <- polished$uncertainty
     list(par = best$par / scales, fval = best$value, conv = 0, message = "", feval = 0L)
   }
 }
@@ -212,7 +221,8 @@ interlace_record <- function(m, search, scales, newdata, keep_rows, keep_levels)
     log_likelihood = as.numeric(ll), n_parameters = attr(ll, "df"), aic = AIC(m), bic = BIC(m),
     criterion = -2 * as.numeric(ll), reml = isREML(m), df_residual = df.residual(m), n_rows = nobs(m),
     singular = isSingular(m), predictions = interlace_predictions(m, newdata),
-    optimizers = search$tried, gradient = search$gradient, eigenvalues = search$eigenvalues
+    optimizers = search$tried, gradient = search$gradient, eigenvalues = search$eigenvalues,
+    uncertainty = search$uncertainty
   )
 }
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FitNumbers", "Prediction", "RFit", "TermNumbers"]
 
-# Second derivative of the criterion by a parameter near 1: below this its standard error is above 40.
-_FLAT = 1e-3
+# Second derivative of the criterion by a parameter near 1: below this its standard error is above 20.
+_FLAT = 5e-3
 # Diagonal of a relative factor, times the covariate's root mean square: below this an estimate is on the boundary.
 _BOUNDARY = 1e-3
 _REALS = ("sigma", "criterion", "log_likelihood", "aic", "bic")
@@ -175,7 +175,7 @@ class FitNumbers:
         terms = [_term(term) for term in record["terms"]]
         predictions = record["predictions"] or {}
         notes = {name: record[name] for name in ("messages", "versions", "optimizers", "seconds") if name in record}
-        notes |= {name: _array(record[name]) for name in ("gradient", "eigenvalues")}
+        notes |= {name: _array(record[name]) for name in ("gradient", "eigenvalues", "uncertainty")}
         notes["dropped"] = tuple(record["dropped"])
         scalars: dict[str, Any] = {name: float(record[name][0]) for name in _REALS}
         scalars |= {name: int(record[name][0]) for name in ("n_rows", "n_parameters", "df_residual")}

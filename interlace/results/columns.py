@@ -145,6 +145,6 @@ def decode_index(description: Description, arrays: Arrays) -> pd.Index:
         return pd.RangeIndex(description["start"], description["stop"], description["step"], name=names[0])
     columns = [decode_column(column, arrays) for column in description["columns"]]
     if len(columns) == 1:
-        return pd.Index(columns[0], name=names[0])
-    several: pd.Index = pd.MultiIndex.from_arrays([pd.Index(column) for column in columns], names=names)
-    return several
+        only: pd.Index = pd.Index(columns[0], name=names[0])
+        return only
+    return pd.MultiIndex.from_arrays([pd.Index(column) for column in columns], names=names)

@@ -26,9 +26,10 @@ class Convergence:
     iterations, evaluations, restarts : int
         Outer iterations, evaluations of the criterion, and times the boundary test sent the optimizer back.
     gradient_norm : float
-        Largest absolute derivative of the criterion by theta at the estimate.
+        Largest absolute derivative of the criterion by theta at the estimate, covariates in standard units.
     hessian_eigenvalues : ndarray, shape (n_theta,)
-        Of the (approximate) second derivatives of the criterion by theta, ascending; all positive at a regular optimum.
+        Of the (approximate) second derivatives of the criterion by theta, covariates in standard units, ascending; all
+        positive at a regular optimum.
     messages : tuple of str
         Why the optimizer stopped, and what the checks of the fit found.
     """

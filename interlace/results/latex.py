@@ -24,12 +24,12 @@ def booktabs(columns: Sequence[tuple[str, Sequence[str]]], *, text_columns: int 
 
     Examples
     --------
-    >>> print(booktabs([("", ["x_1"]), ("b", ["-2"])]))
-    \begin{tabular}{lr}
+    >>> print(booktabs([("", ["x_1"]), ("b", ["-2"]), ("p", ["2e-09"])]))
+    \begin{tabular}{lrr}
     \toprule
-     & b \\
+     & b & p \\
     \midrule
-    x\_1 & $-2$ \\
+    x\_1 & $-2$ & $2 \times 10^{-9}$ \\
     \bottomrule
     \end{tabular}
     """
@@ -43,7 +43,8 @@ def booktabs(columns: Sequence[tuple[str, Sequence[str]]], *, text_columns: int 
 
 
 def _cell(text: str, *, number: bool) -> str:
-    """A minus sign and a less-than sign are set as mathematics; everything else is text."""
-    if number and text.startswith(("-", "<")):
-        return f"${text}$"
+    """Text with its characters escaped; numbers with a sign or an exponent are set as mathematics."""
+    if number and (text.startswith(("-", "<")) or "e-" in text or "e+" in text):
+        mantissa, e, exponent = text.partition("e")
+        return f"${mantissa}" + (rf" \times 10^{{{int(exponent)}}}" if e else "") + "$"
     return latex_escape(text).replace("<", r"\textless{}").replace(">", r"\textgreater{}").replace("|", r"\textbar{}")

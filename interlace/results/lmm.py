@@ -9,30 +9,22 @@ from numpy.typing import ArrayLike
 
 from interlace.estimate.checks import warn
 from interlace.prediction.predict import predict
-from interlace.results import persist, tables
+from interlace.results import persist
 from interlace.results.call import FitCall, changed_call, design_of, state_of
-from interlace.results.criteria import Criteria
-from interlace.results.fixed import FixedEffects
-from interlace.results.random import RandomEffects
 from interlace.results.refit import refitted
-from interlace.results.rows import Rows
-from interlace.results.summary import Summary, short_text, summarize
+from interlace.results.reports import Reports
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
-    from interlace.estimate.state import FitState
     from interlace.frames.design import Design
     from interlace.prediction.predict import Interval
-    from interlace.results.tables import Effects
     from interlace.typing import FrameLike
 
 __all__ = ["LMMResult", "fit_call", "load"]
 
 
-class LMMResult(FixedEffects, RandomEffects, Criteria, Rows):
+class LMMResult(Reports):
     """A fitted linear mixed model.
 
     Parameters
@@ -53,120 +45,6 @@ class LMMResult(FixedEffects, RandomEffects, Criteria, Rows):
     >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df)
     <LMMResult: Reaction ~ Days + (Days | Subject), REML, 180 rows>
     """
-
-    def __init__(self, state: FitState, call: FitCall) -> None:
-        self.state = state
-        self.call = call
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"state": self.state, "call": self.call}  # what was cached is computed again
-
-    def __repr__(self) -> str:
-        return f"<LMMResult: {self.formula}, {self.method}, {self.nobs} rows>"
-
-    def __str__(self) -> str:
-        return short_text(self)
-
-    def _repr_html_(self) -> str:
-        return self.summary()._repr_html_()
-
-    @property
-    def formula(self) -> str:
-        """The whole formula, random-effects terms included.
-
-        Examples
-        --------
-        >>> import interlace
-        >>> interlace.fit("Reaction ~ Days", interlace.datasets.load("sleepstudy"), groups="Subject").formula
-        'Reaction ~ Days + (1 | Subject)'
-        """
-        return self.state.problem.design.formula
-
-    def summary(self) -> Summary:
-        """What was found, printed as lme4 prints it, with t tests of the fixed effects.
-
-        Returns
-        -------
-        Summary
-            ``str()`` and notebooks show it; ``.tables`` has the numbers, ``.to_latex()`` the tables for a paper.
-
-        Examples
-        --------
-        >>> import interlace
-        >>> df = interlace.datasets.load("sleepstudy")
-        >>> print(str(interlace.fit("Reaction ~ Days + (Days | Subject)", df).summary()).splitlines()[0])
-        Linear mixed model fit by REML
-        """
-        return summarize(self)
-
-    def tidy(self, effects: Sequence[Effects] = ("fixed", "ran_pars"), *, level: float = 0.95) -> pd.DataFrame:
-        """One row an estimate, with the columns of R's ``broom.mixed::tidy``.
-
-        Parameters
-        ----------
-        effects : sequence of {"fixed", "ran_pars", "ran_vals"}
-            Coefficients; standard deviations and correlations of the random effects; conditional modes (which add a
-            column ``level``).
-        level : float
-            Confidence level of ``conf_low`` and ``conf_high``.
-
-        Returns
-        -------
-        DataFrame
-            Columns ``effect, group, term, estimate, std_error, statistic, df, p_value, conf_low, conf_high``.
-
-        Examples
-        --------
-        >>> import interlace
-        >>> df = interlace.datasets.load("sleepstudy")
-        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).tidy()[["group", "term", "estimate"]].round(3)
-              group                 term  estimate
-        0      None            Intercept   251.405
-        1      None                 Days    10.467
-        2   Subject        sd__Intercept    24.740
-        3   Subject             sd__Days     5.922
-        4   Subject  cor__Intercept.Days     0.066
-        5  Residual      sd__Observation    25.592
-        """
-        return tables.tidy(self, effects, level=level)
-
-    def glance(self) -> pd.DataFrame:
-        """One row about the whole fit, with the columns of R's ``broom.mixed::glance``.
-
-        Returns
-        -------
-        DataFrame, one row
-            Columns ``nobs, sigma, logLik, AIC, BIC, REMLcrit`` (``deviance`` for a fit by ML) ``, df_residual``.
-
-        Examples
-        --------
-        >>> import interlace
-        >>> df = interlace.datasets.load("sleepstudy")
-        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).glance().round(2)
-           nobs  sigma  logLik      AIC      BIC  REMLcrit  df_residual
-        0   180  25.59 -871.81  1755.63  1774.79   1743.63          174
-        """
-        return tables.glance(self)
-
-    def augment(self) -> pd.DataFrame:
-        """The model frame with what is known about each row.
-
-        Returns
-        -------
-        DataFrame, n rows
-            The columns used, then ``.fitted`` (X beta + Z b + offset), ``.resid``, ``.fixed`` (X beta + offset),
-            ``.mu`` (same as ``.fitted``), ``.offset``, ``.weights`` and ``.wtres`` (residual times the root of the
-            weight).
-
-        Examples
-        --------
-        >>> import interlace
-        >>> df = interlace.datasets.load("sleepstudy")
-        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).augment()[["Reaction", ".fitted"]].head(1).round(2)
-           Reaction  .fitted
-        0    249.56   253.66
-        """
-        return tables.augment(self.state)
 
     def predict(
         self,

@@ -18,7 +18,7 @@ from interlace.results.text import abbreviate, align, p_value, significant
 from interlace.results.varcorr import correlations, variance_table
 
 if TYPE_CHECKING:
-    from interlace.results.lmm import LMMResult
+    from interlace.results.members import Members
     from interlace.results.varcorr import VarianceTable
     from interlace.typing import FloatArray
 
@@ -138,7 +138,7 @@ class Summary:
         return booktabs(fixed, text_columns=1) + "\n\n" + booktabs(cells, text_columns=2) + "\n"
 
 
-def summarize(result: LMMResult) -> Summary:
+def summarize(result: Members) -> Summary:
     """Collect the summary of a fit."""
     state, design = result.state, result.state.problem.design
     fixed = coefficient_table(state)[list(_HEADINGS)].rename(columns=_HEADINGS)
@@ -166,21 +166,22 @@ def summarize(result: LMMResult) -> Summary:
     )
 
 
-def _weights_text(result: LMMResult) -> str | None:
+def _weights_text(result: Members) -> str | None:
     if result.state.problem.design.weights is None:
         return None
     given = result.call.weights
     return given if isinstance(given, str) else "given as an array"
 
 
-def _notes(result: LMMResult) -> tuple[str, ...]:
+def _notes(result: Members) -> tuple[str, ...]:
     """How the tests were made, what was left out, and what the checks found."""
     state = result.state
     notes = []
     if len(state.beta):
         notes.append(f"t tests use the residual degrees of freedom n - p = {residual_df(state)}.")
     for check in state.checks:
-        notes.append(f"{check.severity.capitalize()}: {' '.join(filter(None, (check.message, check.advice)))}")
+        advice = f". What to try: {check.advice}" if check.advice and check.severity != "info" else ""
+        notes.append(f"{check.severity.capitalize()}: {check.message}{advice}.")
     return tuple(notes)
 
 
@@ -239,7 +240,7 @@ def _correlation_text(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def short_text(result: LMMResult) -> str:
+def short_text(result: Members) -> str:
     """The few lines that lme4 prints for a fit itself."""
     state, design = result.state, result.state.problem.design
     method = "REML" if state.reml else "maximum likelihood"
@@ -254,7 +255,20 @@ def short_text(result: LMMResult) -> str:
         f"Number of obs: {result.nobs}, groups: {groups}",
     ]
     if len(state.beta):
-        cells = significant(state.beta, 4)
-        named = [(name, [cell], ">") for name, cell in zip(coefficient_names(state), cells, strict=True)]
-        lines += ["Fixed effects:", *align(named, gap="  ")]
+        lines += ["Fixed effects:", *_side_by_side(coefficient_names(state), significant(state.beta, 4))]
     return "\n".join(lines)
+
+
+def _side_by_side(names: list[str], cells: list[str]) -> list[str]:
+    """Each number under its name, as many columns in a line as fit the width."""
+    lines: list[str] = []
+    block: list[tuple[str, list[str], str]] = []
+    used = 0
+    for name, cell in zip(names, cells, strict=True):
+        width = max(len(name), len(cell)) + 2
+        if block and used + width > _WIDTH + 2:
+            lines += align(block, gap="  ")
+            block, used = [], 0
+        block.append((name, [cell], ">"))
+        used += width
+    return lines + align(block, gap="  ")

@@ -95,6 +95,28 @@ def test_weights_and_offset_by_name(weighted, tmp_path):
     assert loaded.call.weights == "w"
 
 
+def test_awkward_names_labels_and_rows(sleep, tmp_path):
+    sleep = sleep.rename(columns={"Days": "time | of, day", "Subject": "who: is/it"})
+    sleep["who: is/it"] = sleep["who: is/it"].astype(int)
+    sleep["cond"] = [f'"{i}:é' for i in np.arange(180) % 3]
+    sleep["w"] = np.where(np.arange(180) % 10 == 3, 0.0, 1.5)
+    sleep.index = pd.Index(np.arange(180) // 2)
+    result = interlace.fit("Reaction ~ cond + `time | of, day` + (1 | `who: is/it`)", sleep, weights="w")
+    assert result.nobs == 162
+    loaded = roundtrip(result, tmp_path)
+    assert_same(result, loaded)
+    assert loaded.fittedvalues.index.equals(result.fittedvalues.index)
+    assert_array_equal(loaded.predict(sleep), result.predict(sleep))
+
+
+def test_nested_and_interaction_terms(tmp_path):
+    pastes = interlace.datasets.load("Pastes")
+    result = interlace.fit("strength ~ 1 + (1 | batch/cask)", pastes)
+    loaded = roundtrip(result, tmp_path)
+    assert_same(result, loaded)
+    assert_array_equal(loaded.predict(pastes), result.predict(pastes))
+
+
 def test_functions_cannot_be_saved(sleep, tmp_path):
     control = interlace.Control(extra_transforms={"twice": _twice})
     result = interlace.fit("Reaction ~ twice(Days) + (1 | Subject)", sleep, control=control)

@@ -50,7 +50,8 @@ def test_ml_summary_shows_aic_instead(slopes_ml):
 
 
 def test_checks_and_weights_are_told(singular, weighted):
-    assert "Warning: the variance of (Intercept | Batch) is estimated as zero" in str(singular.summary())
+    notes = " ".join(str(singular.summary()).split())
+    assert "Warning: the variance of (Intercept | Batch) is estimated as zero. What to try: the data show" in notes
     assert "Weights: w" in str(weighted.summary())
 
 
@@ -79,6 +80,7 @@ def test_latex_is_escaped(sleep):
     sleep["a_b"] = np.arange(180) % 7
     text = interlace.fit("Reaction ~ a_b + (1 | Subject)", sleep).summary().to_latex()
     assert r"a\_b" in text
+    assert r"\times 10^{-" in interlace.fit("Reaction ~ Days + (1 | Subject)", sleep).summary().to_latex()
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == text.count(r"\toprule") == 2
 
 
@@ -98,6 +100,13 @@ def test_short_print(slopes):
     text = str(slopes)
     assert "REML criterion at convergence: 1743.6283" in text
     assert text.splitlines()[-1].split() == ["251.41", "10.47"]
+
+
+def test_short_print_wraps():
+    cake = interlace.fit("angle ~ recipe * temperature + (1 | replicate)", interlace.datasets.load("cake"))
+    lines = str(cake).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.split().count("Intercept") for line in lines[lines.index("Fixed effects:") :]) == 1
 
 
 @pytest.mark.parametrize(
