@@ -67,7 +67,7 @@ def fit(
         Coding of categorical predictors; treatment with the first category as reference by default.
     df_method : str
         Degrees of freedom of the tests of fixed effects. This version uses the residual degrees of freedom
-        n - (number of parameters) whatever is given here, and says so in ``summary()``.
+        n - p whatever is given here, and says so in ``summary()``.
     na_action : {"drop", "raise"}
         What to do with rows that have missing values.
     control : Control, optional

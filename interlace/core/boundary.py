@@ -100,5 +100,7 @@ def _descend(
     moved = L @ L.T + fraction * size * np.outer(direction, direction)
     inner_moved = moved[np.ix_(used, used)]
     factor = np.zeros_like(G)
-    factor[np.ix_(used, used)] = np.diag(np.sqrt(np.diagonal(inner_moved))) if diagonal else cholesky_factor(inner_moved)
+    factor[np.ix_(used, used)] = (
+        np.diag(np.sqrt(np.diagonal(inner_moved))) if diagonal else cholesky_factor(inner_moved)
+    )
     return factor, float(gain)

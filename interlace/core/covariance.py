@@ -7,6 +7,8 @@ Its parameters are entries of L taken column by column, the order of lme4 (Bates
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from interlace.typing import FloatArray, IntArray, Structure
@@ -14,6 +16,7 @@ from interlace.typing import FloatArray, IntArray, Structure
 __all__ = ["cholesky_factor", "count_theta", "entries", "lower_factor"]
 
 
+@lru_cache(maxsize=64)
 def entries(k: int, structure: Structure) -> tuple[IntArray, IntArray]:
     """Rows and columns of L that theta fills, in the order of theta.
 
@@ -59,7 +62,7 @@ def lower_factor(root: FloatArray) -> FloatArray:
     k = root.shape[0]
     if k == 1:
         return np.sqrt((root * root).sum(axis=1, keepdims=True))
-    upper = np.linalg.qr(root.T, mode="r")
+    upper: FloatArray = np.asarray(np.linalg.qr(root.T, mode="r"))
     if upper.shape[0] < k:
         upper = np.vstack([upper, np.zeros((k - upper.shape[0], k))])
     signs = np.where(np.diagonal(upper) < 0, -1.0, 1.0)

@@ -42,7 +42,7 @@ class Rows:
     @property
     def n(self) -> int:
         """Number of rows."""
-        return self.Xy.shape[0]
+        return int(self.Xy.shape[0])
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def group_products(index: IntArray, size: int, U: FloatArray, V: FloatArray) -> 
         cells = index[:, None] * (u * v) + np.arange(u * v)
         products = U[:, :, None] * V[:, None, :]
         flat = np.bincount(cells.reshape(-1), weights=products.reshape(-1), minlength=size * u * v)
-        return flat.reshape(size, u, v)
+        return flat.reshape(size, u, v).astype(np.float64, copy=False)
     out = np.empty((size, u, v))
     columns = [np.ascontiguousarray(V[:, b]) for b in range(v)]
     for a in range(u):

@@ -172,7 +172,7 @@ def _positive_inverse(D: FloatArray) -> tuple[FloatArray, float]:
         return inverse, float(np.log(determinant).sum())
     half = np.linalg.cholesky(D)
     logdet = 2.0 * float(np.log(np.diagonal(half, axis1=1, axis2=2)).sum())
-    return np.linalg.inv(D), logdet
+    return np.linalg.inv(D).astype(np.float64, copy=False), logdet
 
 
 def _update_ancestors(
@@ -204,7 +204,9 @@ def collect(structure: Structure, i: int, j: int, values: FloatArray) -> FloatAr
     return summed
 
 
-def scale_rest(structure: Structure, rest_L: Sequence[FloatArray], M: FloatArray, *, transpose: bool = True) -> FloatArray:
+def scale_rest(
+    structure: Structure, rest_L: Sequence[FloatArray], M: FloatArray, *, transpose: bool = True
+) -> FloatArray:
     """T'M (or T M) with T = blockdiag(I (x) L_r, I_p, 1); M of shape (m, r), returned as a new array."""
     out = np.array(M, order="C")
     for block, where, L in zip(structure.rest, structure.rest_slices, rest_L, strict=True):

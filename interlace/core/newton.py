@@ -18,8 +18,12 @@ from interlace.typing import FloatArray
 
 __all__ = ["minimize_newton", "newton_step"]
 
-#: Rounding noise of a deviance, relative to its size.
-_NOISE = 1e-13
+#: Rounding noise of a deviance, relative to the size of the terms that it is the sum of.
+_NOISE = 2e-14
+#: Decrement that may be left when rounding or a flat optimum (one of fourth order) stops the iteration.
+_ACCEPTED = 1e-7
+#: At the iteration limit: so many steps that gained less than this count as convergence.
+_FLAT = (20, 1e-5)
 
 
 #: Decrement below which the steps are close enough to the optimum to learn its curvature from them.
@@ -50,7 +54,7 @@ def newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, 
 
 
 def minimize_newton(
-    objective: Objective, theta: FloatArray, *, tol: float = 1e-12, max_iterations: int = 200
+    objective: Objective, theta: FloatArray, *, tol: float = 1e-12, max_iterations: int = 100
 ) -> tuple[OptSummary, Elimination, Derivatives]:
     """Minimize a profiled deviance.
 
@@ -89,7 +93,7 @@ def minimize_newton(
             step *= radius / length
         found = _line_search(objective, theta, value, step, float(step @ d.gradient))
         if found is None:
-            converged = decrement <= max(1e-7, 1e3 * tol)
+            converged = decrement <= _ACCEPTED
             message = "no further decrease" if converged else "line search failed"
             break
         fraction, theta, value, e = found
@@ -104,6 +108,10 @@ def minimize_newton(
             correction = _secant(correction, hessian, theta - trace[-2][0], d.gradient - old.gradient)
         else:
             correction = np.zeros_like(hessian)
+    else:
+        # Where the first rows of a factor vanish its columns can be rotated at almost no cost: a long flat valley.
+        converged = len(trace) > _FLAT[0] and trace[-_FLAT[0]][1] - value < _FLAT[1]
+        message = "no decrease worth mentioning" if converged else message
     summary = OptSummary(
         optimizer="newton",
         theta=theta,
@@ -135,7 +143,7 @@ def _line_search(
     objective: Objective, theta: FloatArray, value: float, step: FloatArray, slope: float
 ) -> tuple[float, FloatArray, float, Elimination] | None:
     """First point along ``step`` with a sufficient decrease; None when rounding hides any."""
-    noise = _NOISE * (1.0 + abs(value))
+    noise = _NOISE * (10.0 * objective.N + abs(value))
     fraction = 1.0
     for _ in range(30):
         trial = theta + fraction * step

@@ -112,7 +112,9 @@ class Objective:
         residual = e.ST @ v
         for block, where, r in zip(structure.rest, structure.rest_slices, range(s, len(structure.blocks)), strict=True):
             a[r] = residual[where].reshape(block.q, block.k)
-            dL[r] = 2.0 * (_block_trace(e.ST[where], G[where], block.k) + weight * a[r].T @ v[where].reshape(a[r].shape))
+            dL[r] = 2.0 * (
+                _block_trace(e.ST[where], G[where], block.k) + weight * a[r].T @ v[where].reshape(a[r].shape)
+            )
         gradient = np.zeros(structure.n_theta)
         for block, D in zip(structure.blocks, dL, strict=True):
             gradient[block.slots] = D[block.rows, block.cols]
@@ -176,7 +178,7 @@ class Objective:
         return self.psi_gradients(e, d)[i]
 
     def _projected(self, e: Elimination, h: Sequence[FloatArray]) -> FloatArray:
-        """h'Z'PZ h for the columns of h, shape (n_theta, n_theta)."""
+        """H'Z'PZ h for the columns of h, shape (n_theta, n_theta)."""
         structure, s = self.structure, self.structure.n_chain
         rho, rest = _times_cross(e, h)
         full = sum(

@@ -31,7 +31,7 @@ class Settings:
     """
 
     tol: float = 1e-12
-    max_iterations: int = 200
+    max_iterations: int = 100
     max_restarts: int = 10
 
 
@@ -162,7 +162,12 @@ def _lbfgsb(objective: Objective, theta: FloatArray, settings: Settings) -> _Res
         jac=True,
         method="L-BFGS-B",
         bounds=_bounds(objective),
-        options={"maxiter": 50 * settings.max_iterations, "maxfun": 100 * settings.max_iterations, "ftol": 1e-15, "gtol": 1e-7},
+        options={
+            "maxiter": 50 * settings.max_iterations,
+            "maxfun": 100 * settings.max_iterations,
+            "ftol": 1e-15,
+            "gtol": 1e-7,
+        },
     )
     return _finish(objective, "lbfgsb", found.x, int(found.nit), bool(found.success), str(found.message))
 

@@ -18,7 +18,8 @@ class OptSummary:
     optimizer : str
         Name of the algorithm that produced ``theta``.
     theta : ndarray, shape (n_theta,)
-        Relative covariance parameters at the optimum, in the caller's order.
+        Relative covariance parameters at the optimum, in lme4's order, in the inner basis: covariates orthonormal on
+        average, so that nothing here depends on their units.
     value : float
         Objective (ML deviance or REML criterion) at ``theta``.
     converged : bool

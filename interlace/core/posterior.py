@@ -60,9 +60,7 @@ def conditional_covariances(e: Elimination) -> list[FloatArray]:
 _CHUNK = 2048
 
 
-def quadratic_forms(
-    e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]
-) -> FloatArray:
+def quadratic_forms(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
     """Variance of x'beta + z'(b_hat - b) in units of sigma^2 for each row, from the joint covariance of beta and b.
 
     Parameters

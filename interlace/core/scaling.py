@@ -56,6 +56,11 @@ def independent_columns(R: FloatArray, *, tol: float = 1e-7) -> IntArray:
     return np.array(kept, dtype=np.int64)
 
 
+def _triangle(X: FloatArray) -> FloatArray:
+    """Upper-triangular factor of the QR decomposition."""
+    return np.asarray(np.linalg.qr(X, mode="r"))
+
+
 @dataclass(frozen=True)
 class FixedBasis:
     """Orthonormal basis of the fixed-effects columns.
@@ -76,13 +81,13 @@ class FixedBasis:
         """Basis of the columns of (weighted) ``X``, shape (n, p_all), independent up to ``tol``."""
         if X.shape[1] == 0:
             return cls(np.empty(0, dtype=np.int64), np.empty((0, 0)))
-        R = np.linalg.qr(X, mode="r")
+        R = _triangle(X)
         diagonal = np.abs(np.diagonal(R))
         norms = np.sqrt((R * R).sum(axis=0))
         if R.shape[0] == X.shape[1] and bool((diagonal > 10.0 * tol * norms).all()):
             return cls(np.arange(X.shape[1], dtype=np.int64), R)
         kept = independent_columns(R, tol=tol)
-        return cls(kept, np.linalg.qr(X[:, kept], mode="r"))
+        return cls(kept, _triangle(X[:, kept]))
 
     @property
     def log_det(self) -> float:
@@ -168,4 +173,3 @@ def convert_theta(terms: Sequence[Term], bases: Sequence[TermBasis], theta: Floa
         L[where_L] = theta[where]
         out[where] = (basis.to_user(L) if to_user else basis.to_inner(L))[where_L]
     return out
-

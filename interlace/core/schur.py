@@ -20,7 +20,8 @@ def scale_blocks(W: FloatArray, C: FloatArray) -> FloatArray:
     if W.shape[1] == 1:
         scalar: FloatArray = W * C
         return scalar
-    return np.matmul(W, C)
+    product: FloatArray = np.matmul(W, C)
+    return product
 
 
 class SparseMap:

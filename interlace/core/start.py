@@ -83,7 +83,8 @@ def _from_groups(cp: CrossProducts, *, reml: bool) -> FloatArray | None:
     if residual <= 0.0:
         return None
     between: FloatArray = b.T @ b / (groups - 1 if reml else groups)
-    return between * (freedom / residual) - inverse.mean(axis=0)
+    psi: FloatArray = between * (freedom / residual) - inverse.mean(axis=0)
+    return psi
 
 
 def _haseman_elston(cp: CrossProducts) -> list[FloatArray]:
@@ -151,7 +152,8 @@ def _squared_norms(cp: CrossProducts, i: int, j: int, to_x: list[FloatArray]) ->
         row, col = part.coords
         values = part.data * (part.data - 2.0 * np.einsum("nx,nx->n", flat_i[row], flat_j[col]))
         cell = (row % a.k) * b.k + col % b.k
-        return np.bincount(cell, weights=values, minlength=a.k * b.k).reshape(a.k, b.k)
+        sums: FloatArray = np.bincount(cell, weights=values, minlength=a.k * b.k).reshape(a.k, b.k).astype(np.float64)
+        return sums
     V = cp.C[i].reshape(a.size, -1)[:, where] if i < s else cp.S[structure.rest_slices[i - s], where]
     summed: FloatArray = (V * (V - 2.0 * (flat_i @ flat_j.T))).reshape(a.q, a.k, b.q, b.k).sum(axis=(0, 2))
     return summed

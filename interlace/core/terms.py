@@ -40,7 +40,7 @@ class Term:
     @property
     def k(self) -> int:
         """Number of columns."""
-        return self.Z.shape[1]
+        return int(self.Z.shape[1])
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,12 @@ def warn(checks: Sequence[Check], *, stacklevel: int) -> None:
     fit = [c for c in checks if c.code in ("not-converged", "singular")]
     if fit:
         heading = "" if fit[0].code == "not-converged" else "singular fit: "
-        text = heading + "; ".join(c.message for c in fit) + ". What to try: " + "; ".join(dict.fromkeys(c.advice for c in fit))
+        text = (
+            heading
+            + "; ".join(c.message for c in fit)
+            + ". What to try: "
+            + "; ".join(dict.fromkeys(c.advice for c in fit))
+        )
         warnings.warn(text, ConvergenceWarning, stacklevel=stacklevel + 1)
     for check in checks:
         category = _CATEGORIES.get(check.code)

@@ -38,7 +38,7 @@ class Control:
 
     extra_transforms: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     tol: float = 1e-12
-    max_iterations: int = 200
+    max_iterations: int = 100
     max_restarts: int = 10
     singular_tol: float = 1e-4
     rank_tol: float = 1e-7

@@ -15,8 +15,8 @@ from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
 from interlace.core.optsummary import OptSummary
 from interlace.core.scaling import FixedBasis, Response, TermBasis, convert_theta
-from interlace.core.structure import Structure, analyze
 from interlace.core.start import starting_theta
+from interlace.core.structure import Structure, analyze
 from interlace.core.terms import Term, gather_blocks, split_theta
 from interlace.estimate import checks
 from interlace.estimate.control import Control

@@ -294,7 +294,7 @@ def _mapping_series(name: str, values: Any, n: int) -> pd.Series[Any]:
 
 def _foreign_values(name: str, values: Any) -> Any:
     """A polars or pyarrow column inside a mapping."""
-    import narwhals as nw
+    import narwhals.stable.v1 as nw
 
     try:
         return _narwhals_series(nw.from_native(values, series_only=True))
@@ -305,7 +305,7 @@ def _foreign_values(name: str, values: Any) -> Any:
 
 
 def _narwhals(data: Any) -> Any:
-    import narwhals as nw
+    import narwhals.stable.v1 as nw
 
     try:
         return nw.from_native(data, eager_only=True)
@@ -319,7 +319,7 @@ def _narwhals(data: Any) -> Any:
 
 def _narwhals_series(series: Any) -> pd.Series[Any]:
     """A polars, pyarrow, ... column as pandas, without needing pyarrow for polars."""
-    import narwhals as nw
+    import narwhals.stable.v1 as nw
 
     dtype = series.dtype
     if isinstance(dtype, nw.Enum | nw.Categorical):

@@ -41,35 +41,38 @@ interlace_optimizers <- list(
   }
 )
 
-# Gradient by the seven-point rule and Hessian by central differences, at 0 in the coordinates z of par + W z.
-interlace_derivatives <- function(fn, par, W, step = 0.1) {
+# Gradient by the seven-point rule and Hessian by central differences, at 0 in the coordinates z of par + W z. Long steps
+# suffer from curvature and short ones from rounding: each coordinate takes the step where halving it matters least.
+interlace_derivatives <- function(fn, par, W, steps = 0.16 / 2^(0:5), step = 0.03) {
   k <- ncol(W)
-  at <- function(z) fn(par + drop(W %*% z))
   along <- function(...) {
     z <- numeric(k)
-    for (move in list(...)) z[move[1]] <- move[2] * step
-    at(z)
+    for (move in list(...)) z[move[1]] <- move[2]
+    fn(par + drop(W %*% z))
+  }
+  slope <- function(a, h) {
+    odd <- vapply(1:3, function(m) along(c(a, m * h)) - along(c(a, -m * h)), 0)
+    sum(c(45, -9, 1) * odd) / (60 * h)
   }
   f0 <- fn(par)
   plus <- minus <- gradient <- numeric(k)
   hessian <- matrix(0, k, k)
   for (a in seq_len(k)) {
-    plus[a] <- along(c(a, 1))
-    minus[a] <- along(c(a, -1))
-    second <- along(c(a, 2)) - along(c(a, -2))
-    third <- along(c(a, 3)) - along(c(a, -3))
-    gradient[a] <- (45 * (plus[a] - minus[a]) - 9 * second + third) / (60 * step)
+    slopes <- vapply(steps, function(h) slope(a, h), 0)
+    gradient[a] <- slopes[which.min(abs(diff(slopes))) + 1L]
+    plus[a] <- along(c(a, step))
+    minus[a] <- along(c(a, -step))
     hessian[a, a] <- (plus[a] - 2 * f0 + minus[a]) / step^2
   }
   for (a in seq_len(k)) for (b in seq_len(a - 1L)) {
-    both <- along(c(a, 1), c(b, 1)) + along(c(a, -1), c(b, -1))
+    both <- along(c(a, step), c(b, step)) + along(c(a, -step), c(b, -step))
     hessian[a, b] <- hessian[b, a] <- (both - plus[a] - minus[a] - plus[b] - minus[b] + 2 * f0) / (2 * step^2)
   }
   list(value = f0, gradient = gradient, hessian = hessian)
 }
 
 # Differences of the criterion below this are rounding.
-interlace_noise <- function(value) 1e-11 * max(1, abs(value))
+interlace_noise <- function(value) 1e-13 * max(1, abs(value))
 
 # The point after a step, halved until the criterion does not rise; NULL when it always does.
 interlace_descend <- function(fn, par, step, value) {
@@ -80,18 +83,26 @@ interlace_descend <- function(fn, par, step, value) {
   NULL
 }
 
+# Sets columns of factors to zero, first the whole, then the diagonal alone, where that does not raise the criterion.
+interlace_zeros <- function(fn, par, lower, below = 1e-2) {
+  column <- cumsum(lower == 0)  # a factor's column starts at its diagonal entry, the only one bounded at 0
+  for (j in unique(column)) {
+    for (entries in list(column == j, column == j & lower == 0)) {
+      trial <- replace(par, entries, 0)
+      if (max(abs(par[entries])) < below && fn(trial) <= fn(par) + interlace_noise(fn(par))) par <- trial
+    }
+  }
+  par
+}
+
 # Newton steps until they stop mattering. A deviance agrees to 1e-9 long before theta does, so the stopping rule is
 # the step. Coordinates are rotated and stretched by the last Hessian: one unit of each is one standard error (0.3
-# units of theta at most), so that differences over a tenth of a unit are exact to 1e-9 units in valleys of any shape.
-# Directions without curvature (a singular covariance has them) are left alone, and so are columns that are zero: the
-# criterion is even in a column, hence stationary there. A zero on the diagonal alone is no such point.
+# units of theta at most), so that the differences are good in valleys of any shape. Directions without curvature (a
+# singular covariance has them) are left alone, and so are columns that are zero: the criterion is even in a column,
+# hence stationary there.
 interlace_polish <- function(fn, par, lower, rounds = 12L) {
-  column <- cumsum(lower == 0)  # a factor's column starts at its diagonal entry, the only one bounded at 0
-  at_bound <- (tapply(abs(par), column, max) < 1e-4)[column]
-  if (any(at_bound)) {
-    trial <- replace(par, at_bound, 0)
-    if (fn(trial) <= fn(par) + interlace_noise(fn(par))) par <- trial
-  }
+  column <- cumsum(lower == 0)
+  par <- interlace_zeros(fn, par, lower)
   free <- !(tapply(par != 0, column, sum) == 0)[column]
   W <- diag(0.1 * pmax(abs(par), 0.1), length(par))[, free, drop = FALSE]
   report <- list(gradient = 0, eigenvalues = numeric(), uncertainty = 0)
@@ -112,6 +123,7 @@ interlace_polish <- function(fn, par, lower, rounds = 12L) {
     W <- W %*% e$vectors
     W <- W %*% diag(pmin(1 / sqrt(pmax(e$values, 1e-8)), 0.3 / sqrt(colSums(W^2))), ncol(W))
   }
+  par <- interlace_zeros(fn, par, lower)
   flip <- par[lower == 0] < 0
   par <- par * ifelse(flip[column], -1, 1)
   c(list(par = par), report)

@@ -89,7 +89,7 @@ def state_of(call: FitCall, design: Design) -> FitState:
 def changed_call(
     call: FitCall, design: Design, formula: str | None, data: FrameLike | None, changes: Mapping[str, Any]
 ) -> tuple[FitCall, bool]:
-    """A call with some of its arguments changed; ``LMMResult.update`` documents the rules.
+    """Change some arguments of a call; ``LMMResult.update`` documents the rules.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def changed_call(
 
 
 def _with_terms(call: FitCall, design: Design, formula: str, given: dict[str, Any]) -> str:
-    """The new formula; its random-effects terms are the old ones unless it has its own or takes them out."""
+    """Write the new formula; it keeps the old random-effects terms unless it has its own or takes them out."""
     new = update_formula(design.formula, formula)
     # "y ~ x + z" for a fit made with groups= changes the fixed effects only; ". ~ . - (1 | g)" has seen the terms.
     keeps_shorthand = "|" not in new and not _DOT.search(formula.partition("~")[2])
@@ -152,5 +152,5 @@ def _check_arrays(call: FitCall, data: FrameLike, changes: Mapping[str, Any]) ->
 
 
 def frame_length(data: FrameLike) -> int:
-    """Number of rows of a frame or of a mapping of columns."""
+    """Count the rows of a frame or of a mapping of columns."""
     return Table(data).n

@@ -73,7 +73,7 @@ def _without_missing(values: pd.Series | pd.Index, key: str, kind: str | None) -
 
 
 def _scalar(value: object, key: str) -> str | int | float | bool:
-    """A label as JSON has it."""
+    """Turn a label into what JSON has."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str | bool | int | float):
@@ -88,7 +88,7 @@ def _called(key: str) -> str:
 
 
 def decode_column(description: Description, arrays: Arrays) -> pd.Series:
-    """The column that ``encode_column`` described.
+    """Restore the column that ``encode_column`` described.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def encode_index(index: pd.Index, arrays: Arrays) -> Description:
 
 
 def decode_index(description: Description, arrays: Arrays) -> pd.Index:
-    """The row labels that ``encode_index`` described."""
+    """Restore the row labels that ``encode_index`` described."""
     names = description["names"]
     if description["kind"] == "range":
         return pd.RangeIndex(description["start"], description["stop"], description["step"], name=names[0])

@@ -202,7 +202,7 @@ class FixedEffects:
         return self.fe_pvalues
 
     def cov_params(self) -> pd.DataFrame:
-        """Same as ``fe_cov``, under statsmodels' name.
+        """Give ``fe_cov`` under statsmodels' name.
 
         Returns
         -------

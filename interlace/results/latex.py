@@ -10,7 +10,7 @@ __all__ = ["booktabs"]
 
 
 def booktabs(columns: Sequence[tuple[str, Sequence[str]]], *, text_columns: int = 1) -> str:
-    r"""A ``tabular`` environment with the rules of the booktabs package.
+    r"""Write a ``tabular`` environment with the rules of the booktabs package.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def booktabs(columns: Sequence[tuple[str, Sequence[str]]], *, text_columns: int 
 
 
 def _cell(text: str, *, number: bool) -> str:
-    """Text with its characters escaped; numbers with a sign or an exponent are set as mathematics."""
+    """Escape text; set numbers with a sign or an exponent as mathematics."""
     if number and (text.startswith(("-", "<")) or "e-" in text or "e+" in text):
         mantissa, e, exponent = text.partition("e")
         return f"${mantissa}" + (rf" \times 10^{{{int(exponent)}}}" if e else "") + "$"

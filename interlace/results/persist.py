@@ -169,7 +169,7 @@ def load(path: str | os.PathLike[str]) -> tuple[FitState, FitCall]:
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
-    """The two parts of a file, after a look at its format and version."""
+    """Read the two parts of a file, after a look at its format and version."""
     name = os.fspath(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -216,7 +216,7 @@ def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState, FitCall]:
 
 
 def _with_response(design: Design, y: FloatArray, n_zero_weight: int) -> Design:
-    """The response is stored apart, since ``refit`` may have changed it."""
+    """Put the stored response in; ``refit`` may have changed it."""
     return replace(design, y=np.ascontiguousarray(y), n_zero_weight=n_zero_weight)
 
 

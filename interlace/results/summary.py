@@ -241,7 +241,7 @@ def _correlation_text(table: pd.DataFrame) -> str:
 
 
 def short_text(result: Members) -> str:
-    """The few lines that lme4 prints for a fit itself."""
+    """Write the few lines that lme4 prints for a fit itself."""
     state, design = result.state, result.state.problem.design
     method = "REML" if state.reml else "maximum likelihood"
     criterion = "REML criterion" if state.reml else "Deviance"

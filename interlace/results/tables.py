@@ -70,7 +70,7 @@ def tidy(
 
 
 def _random_parameters(state: FitState) -> pd.DataFrame:
-    """Standard deviations and correlations, named as broom.mixed names them: ``sd__Days``, ``cor__Intercept.Days``."""
+    """Name standard deviations and correlations as broom.mixed does: ``sd__Days``, ``cor__Intercept.Days``."""
     table = variance_table(state).as_dataframe()
     terms = []
     for var1, var2 in zip(table["var1"], table["var2"], strict=True):

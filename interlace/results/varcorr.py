@@ -198,7 +198,7 @@ def _term_rows(
 
 
 def variance_table(state: FitState) -> VarianceTable:
-    """Standard deviations and correlations of a fit, with names."""
+    """Collect standard deviations and correlations of a fit, with names."""
     terms = state.problem.design.terms
     return VarianceTable(
         keys=tuple(term.key for term in terms),
@@ -260,7 +260,7 @@ def boundary_flags(state: FitState, tol: float | None = None) -> dict[str, bool]
 
 
 def VarCorr(result: LMMResult) -> VarianceTable:  # noqa: N802  (R's name)
-    """Standard deviations and correlations of the random effects.
+    """Collect standard deviations and correlations of the random effects.
 
     Parameters
     ----------

@@ -1,0 +1,73 @@
+# Everything a contributor runs. `make test` in a fresh clone sets up .venv first.
+#   make test PYTEST_ARGS="-x -q tests/unit/core"      other arguments for pytest
+#   make setup PYTHON=python3.12                       another interpreter
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+PEERS_VENV ?= .venv-bench
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# One stamp for each state of the machine: when R or SuiteSparse is installed later, setup runs again.
+HAVE := $(if $(shell command -v R),-r)$(if $(wildcard /usr/include/suitesparse/cholmod.h),-cholmod)
+STAMP := $(VENV)/.ready$(HAVE)
+
+# Small dense algebra is faster on one thread, and the numbers do not depend on the machine's cores.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+
+PYTEST_ARGS ?= --doctest-modules --doctest-glob=README.md interlace README.md tests parity
+
+.PHONY: setup demo test lint format parity bench docs clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml tools/optional_requirements.py
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "interlace needs Python 3.11 or newer; set PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade "pip>=25.1"
+	$(PIP) install --editable ".[bobyqa]" --group dev
+	@$(BIN)/python tools/optional_requirements.py | while read -r line; do \
+	    test -z "$$line" || $(PIP) install $$line || echo "setup: going on without $$line (could not be installed)"; \
+	done
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m parity demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+parity: $(STAMP)
+	$(BIN)/python -m parity report
+
+# The peers live in an environment of their own, so that their pins cannot disturb the development one.
+bench: $(STAMP)
+	$(BIN)/python -m pytest benchmarks --benchmark-sort=name --benchmark-columns=min,median,rounds
+	test -x $(PEERS_VENV)/bin/python || $(PYTHON) -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --upgrade "pip>=25.1"
+	$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --editable .
+	@for peer in $$($(BIN)/python benchmarks/peers.py --list); do \
+	    $(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install $$peer || echo "bench: going on without $$peer"; \
+	done
+	$(PEERS_VENV)/bin/python benchmarks/peers.py
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
+	@echo "docs: open site/index.html"
+
+# Keeps .venv: remove it by hand to start anew.
+clean:
+	rm -rf build dist site docs/generated parity/out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	find interlace tests parity benchmarks tools r_reference docs -name __pycache__ -type d -prune -exec rm -rf {} +

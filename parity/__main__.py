@@ -1,0 +1,59 @@
+"""``python -m parity record | report | demo``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from parity.bridge import Bridge
+from parity.catalogue import CASES
+from parity.demo import demo
+from parity.record import record
+from parity.report import OUT, report
+from parity.strategies import seeded_case
+
+#: How many generated models are recorded.
+GENERATED = 40
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m parity", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    recording = commands.add_parser("record", help="run R and write the references into r_reference/")
+    recording.add_argument("names", nargs="*", help="models of the catalogue; all, and the generated ones, if none")
+    for name, text in (
+        ("report", "table of all differences, limits and margins"),
+        ("demo", "four models on real data"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--r", choices=("live", "recorded", "auto"), default="auto")
+        command.add_argument("--slow-r", action="store_true", help="run slow models in R as well")
+        if name == "report":
+            command.add_argument("names", nargs="*")
+    chosen = parser.parse_args(arguments)
+    if chosen.command == "record":
+        return _record(chosen.names)
+    bridge = Bridge(chosen.r, slow_live=chosen.slow_r)
+    if chosen.command == "demo":
+        for paragraph in demo(bridge):
+            print(paragraph, flush=True)
+        return 0
+    text, agrees = report(bridge, chosen.names)
+    print(text)
+    print(f"written to {OUT}")
+    return 0 if agrees else 1
+
+
+def _record(names: list[str]) -> int:
+    unknown = set(names) - {case.name for case in CASES}
+    if unknown:
+        print(f"no such models: {sorted(unknown)}", file=sys.stderr)
+        return 2
+    record([case for case in CASES if not names or case.name in names])
+    if not names:
+        record([seeded_case(seed) for seed in range(GENERATED)], folder="generated")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

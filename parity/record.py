@@ -1,0 +1,131 @@
+"""Write recorded references: R runs the jobs, the answers go to r_reference/ with hashes of what they depend on."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interlace.rbridge import r_formula
+from interlace.rbridge.columns import NA_INTEGER, column_of
+from interlace.rbridge.run import r_contrasts
+from parity.case import Case
+
+__all__ = ["EXPECTED", "MANIFEST", "fingerprint", "record", "scripts_hash"]
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "r_reference"
+EXPECTED = REFERENCE / "expected"
+MANIFEST = REFERENCE / "manifest.json"
+SCRIPTS = (ROOT / "interlace" / "rbridge" / "lmer.R", REFERENCE / "lmer_reference.R")
+KEEP_ROWS, KEEP_LEVELS = 200, 40
+
+
+def record(cases: Sequence[Case], *, folder: str = "") -> None:
+    """Fit the cases with Rscript and write ``expected/<folder>/<name>.json`` and the manifest.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    folder : str
+        Folder below ``expected``. Cases whose data are no packaged set keep their data in the record.
+    """
+    program = shutil.which("Rscript")
+    if program is None:
+        raise SystemExit("recording references needs R: Rscript is not on the path")
+    with tempfile.TemporaryDirectory() as workspace:
+        place = Path(workspace)
+        (place / "jobs.json").write_text(json.dumps([_job(case, place) for case in cases]))
+        environment = os.environ | {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+        subprocess.run([program, "--vanilla", str(SCRIPTS[1]), workspace], check=True, env=environment)
+        target = EXPECTED / folder
+        target.mkdir(parents=True, exist_ok=True)
+        answers = {case.name: json.loads((place / f"{case.name}.json").read_text()) for case in cases}
+        for case in cases:
+            entry = _entry(case) | {"record": answers[case.name]}
+            (target / f"{case.name}.json").write_text(json.dumps(entry, separators=(",", ":")) + "\n")
+    _update_manifest(cases, folder, answers)
+
+
+def fingerprint(case: Case) -> str:
+    """Hash of everything that decides R's answer: data with kinds and levels, formula, options."""
+    frame = case.frame()
+    kinds = {str(name): [column_of(frame[name]).kind, column_of(frame[name]).levels] for name in frame.columns}
+    parts = [frame.to_csv(index=False), json.dumps(kinds), case.formula, case.method, str(case.weights)]
+    parts += [str(case.offset), json.dumps(dict(case.contrasts), sort_keys=True), str(case.groups)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def scripts_hash() -> str:
+    """Hash of the R code that fits."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in SCRIPTS)).hexdigest()
+
+
+def _job(case: Case, place: Path) -> dict[str, Any]:
+    frame = case.frame()
+    newdata = case.newdata(frame)
+    return {
+        "name": case.name,
+        "formula": r_formula(case.formula),
+        "data": _write_frame(frame, place, f"{case.name}.csv"),
+        "reml": case.method == "REML",
+        "weights": case.weights,
+        "offset": case.offset,
+        "contrasts": r_contrasts(case.contrasts),
+        "newdata": {label: _write_frame(rows, place, f"{case.name}-{label}.csv") for label, rows in newdata.items()},
+        "keep_rows": KEEP_ROWS,
+        "keep_levels": KEEP_LEVELS,
+    }
+
+
+def _write_frame(frame: pd.DataFrame, place: Path, file: str) -> dict[str, Any]:
+    """Write numbers only; factors as codes that count from 1, missing values as NA."""
+    columns = {str(name): column_of(frame[name]) for name in frame.columns}
+    numbers = {}
+    for name, column in columns.items():
+        values = column.values.astype(np.float64)
+        numbers[name] = values if column.kind == "numeric" else np.where(column.values == NA_INTEGER, np.nan, values)
+    pd.DataFrame(numbers).to_csv(place / file, index=False, na_rep="NA")
+    described = [{"name": name, "kind": c.kind, "levels": list(c.levels)} for name, c in columns.items()]
+    return {"file": file, "columns": described}
+
+
+def _entry(case: Case) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": case.name, "formula": case.formula, "method": case.method}
+    entry["sha256"] = fingerprint(case)
+    if not isinstance(case.data, str):
+        entry |= {"weights": case.weights, "groups": list(case.groups), "about": case.about}
+        entry["data"] = {
+            str(name): [None if pd.isna(value) else value for value in column.tolist()]
+            for name, column in case.data.items()
+        }
+    return entry
+
+
+def _update_manifest(cases: Sequence[Case], folder: str, answers: dict[str, Any]) -> None:
+    manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {"references": {}}
+    versions = next(iter(answers.values()))["versions"]
+    manifest["date"] = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    manifest["versions"] = {name: value[0] for name, value in versions.items()}
+    manifest["scripts_sha256"] = scripts_hash()
+    manifest["digits"] = 17
+    manifest["seeds"] = "generated/NNN was drawn with numpy.random.default_rng(NNN); its data are in the record"
+    for case in cases:
+        path = f"{folder}/{case.name}" if folder else case.name
+        manifest["references"][path] = {"data": fingerprint(case), "file": _file_hash(EXPECTED / f"{path}.json")}
+    manifest["references"] = dict(sorted(manifest["references"].items()))
+    MANIFEST.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def _file_hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
