@@ -12,6 +12,7 @@ WHOLE = [case for case in CASES if not case.refit]
 BEST = {"sleepstudy": 1743.628, "penicillin": 330.861, "kb_like": 28751.304, "insteval": 237721.769}
 
 
+@pytest.mark.filterwarnings("ignore:singular fit:interlace.ConvergenceWarning")  # the maximal model is
 @pytest.mark.parametrize("case", WHOLE, ids=lambda case: case.key)
 def test_whole_fit(benchmark, case: Case) -> None:
     data = case.data()

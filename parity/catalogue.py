@@ -93,7 +93,7 @@ _CLASSICS = [
     Case("machines", "score ~ Machine + (1 | Worker/Machine)", "Machines", about="nested in a factor that is also fixed"),
     Case("machines_slopes", "score ~ Machine + (0 + Machine | Worker)", "Machines", about="factor as slopes, six levels"),
     Case("machines_double_bar", "score ~ Machine + (Machine || Worker)", "Machines", "ML", "double bar with a factor: keeps its correlations, as lme4"),
-    Case("oats", "yield ~ nitro + Variety + (1 | Block/Variety)", "Oats", about="split plot", groups=("Block",)),
+    Case("oats", "`yield` ~ nitro + Variety + (1 | Block/Variety)", "Oats", about="split plot; a column named like a Python keyword, in backticks", groups=("Block",)),
     Case("oxide", "Thickness ~ Source + (1 | Lot/Wafer)", "Oxide", about="three levels", groups=("Lot",)),
     Case("orthodont", "distance ~ age * Sex + (age | Subject)", "Orthodont", about="growth curves", groups=("Subject",)),
     Case("ergo_stool", "effort ~ C(Type, contr.helmert) + (1 | Subject)", "ergoStool", about="Helmert contrasts"),

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from interlace.core.covariance import count_theta
+from interlace.core.covariance import count_theta, entries
 from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.structure import LeadingStorage, Structure, analyze
-from interlace.core.terms import Term, gather_blocks
+from interlace.core.terms import Term, gather_blocks, split_theta
 
 Array = NDArray[np.float64]
 KINDS = ("one", "slopes", "split", "nested", "nested3", "crossed", "crossed-slopes", "mixed")
@@ -161,3 +161,37 @@ def _indicator(t: Term) -> Array:
     for a in range(t.k):
         Z[np.arange(t.codes.size), t.codes * t.k + a] = t.Z[:, a]
     return Z
+
+
+def random_theta(rng: np.random.Generator, problem: Problem, size: float = 1.0) -> Array:
+    """Parameters of regular factors: positive diagonals, any signs elsewhere."""
+    parts = []
+    for t in problem.terms:
+        rows, cols = entries(t.k, t.structure)
+        values = size * rng.normal(size=rows.size)
+        parts.append(np.where(rows == cols, 0.3 * size + np.abs(values), values))
+    return np.concatenate(parts)
+
+
+def factors_of(problem: Problem, theta: Array) -> list[Array]:
+    """Factor L of each term at theta."""
+    return split_theta([(t.k, t.structure) for t in problem.terms], theta)
+
+
+def marginal(problem: Problem, factors: Sequence[Array]) -> Array:
+    """V = I + sum of Z Psi Z', shape (n, n)."""
+    V = np.eye(problem.y.size)
+    for t, L in zip(problem.terms, factors, strict=True):
+        V += (t.Z @ L @ L.T @ t.Z.T) * (t.codes[:, None] == t.codes)
+    return V
+
+
+def dense_value(problem: Problem, V: Array, *, reml: bool) -> float:
+    """Profiled deviance or REML criterion at any covariance V (relative to sigma^2)."""
+    n, p = problem.X.shape
+    N = n - p if reml else n
+    inverse = np.linalg.inv(V)
+    information = problem.X.T @ inverse @ problem.X
+    residual = problem.y - problem.X @ np.linalg.solve(information, problem.X.T @ inverse @ problem.y)
+    value = np.linalg.slogdet(V)[1] + N * (1.0 + np.log(2.0 * np.pi * float(residual @ inverse @ residual) / N))
+    return float(value + np.linalg.slogdet(information)[1]) if reml else float(value)

@@ -1,0 +1,1 @@
+"""Estimation core: arrays in, arrays out. No frames, printing, warnings or clocks."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from interlace.core.cholmod import AnyElimination, AnyObjective
 from interlace.core.covariance import cholesky_factor
-from interlace.core.factor import Elimination
-from interlace.core.objective import Derivatives, Objective
+from interlace.core.objective import Derivatives
 from interlace.core.terms import Block
 from interlace.typing import FloatArray, IntArray
 
@@ -39,7 +39,12 @@ class Escape:
 
 
 def find_escape(
-    objective: Objective, e: Elimination, d: Derivatives, theta: FloatArray, *, fraction: float = 1.0
+    objective: AnyObjective,
+    e: AnyElimination,
+    d: Derivatives,
+    theta: FloatArray,
+    *,
+    fraction: float = 1.0,
 ) -> Escape | None:
     """Best direction off the boundary, or None when ``theta`` passes the boundary test.
 

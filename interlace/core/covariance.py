@@ -61,7 +61,7 @@ def lower_factor(root: FloatArray) -> FloatArray:
     """
     k = root.shape[0]
     if k == 1:
-        return np.sqrt((root * root).sum(axis=1, keepdims=True))
+        return np.asarray(np.sqrt((root * root).sum(axis=1, keepdims=True)))
     upper: FloatArray = np.asarray(np.linalg.qr(root.T, mode="r"))
     if upper.shape[0] < k:
         upper = np.vstack([upper, np.zeros((k - upper.shape[0], k))])

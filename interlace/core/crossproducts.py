@@ -65,7 +65,9 @@ class CrossProducts:
     Cz : scipy.sparse.csr_array, shape (q_1 k_1, m_z), or None
         With sparse storage: Z_1'Z_rest.
     S : ndarray, shape (m, m)
-        [Z_rest | X | y]' [Z_rest | X | y].
+        [Z_rest | X | y]' [Z_rest | X | y]; with CHOLMOD storage only the columns of [X | y], shape (m, p + 1).
+    Szz : scipy.sparse.csr_array, shape (m_z, m_z), or None
+        With CHOLMOD storage: Z_rest'Z_rest.
     """
 
     structure: Structure
@@ -76,6 +78,7 @@ class CrossProducts:
     C: tuple[FloatArray, ...]
     Cz: sparse.csr_array | None
     S: FloatArray
+    Szz: sparse.csr_array | None = None
 
     @classmethod
     def from_rows(cls, structure: Structure, rows: Rows) -> CrossProducts:
@@ -95,8 +98,11 @@ class CrossProducts:
                 with_xy = np.concatenate([*dense, with_xy], axis=2)
             C.append(np.ascontiguousarray(with_xy))
         Cz = _sparse_products(structure, rows) if structure.storage.sparse else None
-        S = _rest_products(structure, rows)
-        return cls(structure, rows.n, rows.log_weights, tuple(A), P, tuple(C), Cz, S)
+        if structure.storage.cholmod:
+            Szz, S = _sparse_rest(structure, rows), _rest_with_xy(structure, rows)
+        else:
+            Szz, S = None, _rest_products(structure, rows)
+        return cls(structure, rows.n, rows.log_weights, tuple(A), P, tuple(C), Cz, S, Szz)
 
     @classmethod
     def from_chunks(cls, structure: Structure, chunks: Iterable[Rows]) -> CrossProducts:
@@ -127,27 +133,26 @@ class CrossProducts:
             tuple(a + sign * b for a, b in zip(self.A, other.A, strict=True)),
             {key: self.P[key] + sign * other.P[key] for key in self.P},
             tuple(a + sign * b for a, b in zip(self.C, other.C, strict=True)),
-            None if self.Cz is None or other.Cz is None else (self.Cz + sign * other.Cz).tocsr(),
+            _add_sparse(self.Cz, other.Cz, sign),
             self.S + sign * other.S,
+            _add_sparse(self.Szz, other.Szz, sign),
         )
 
     def with_response(self, rows: Rows) -> CrossProducts:
         """Same design with the response of ``rows`` (their last column) in place of the old one."""
-        s, m = self.structure.n_chain, self.structure.m
+        structure = self.structure
         y = rows.Xy[:, -1:]
         C = []
-        for i, block in enumerate(self.structure.chain):
+        for i, block in enumerate(structure.chain):
             changed = self.C[i].copy()
             changed[:, :, -1] = group_products(rows.codes[i], block.q, rows.Z[i], y)[:, :, 0]
             C.append(changed)
-        column = np.empty(m)
-        for where, r in zip(self.structure.rest_slices, range(s, len(self.structure.blocks)), strict=True):
-            block = self.structure.blocks[r]
-            column[where] = group_products(rows.codes[r], block.q, rows.Z[r], y).reshape(-1)
-        column[self.structure.m_z :] = rows.Xy.T @ y[:, 0]
+        column = np.concatenate(
+            [_rest_with_xy(structure, replace(rows, Xy=y))[: structure.m_z, 0], rows.Xy.T @ y[:, 0]]
+        )
         S = self.S.copy()
         S[:, -1] = column
-        S[-1, :] = column
+        S[-1, :] = column if S.shape[1] == structure.m else column[structure.m_z :]
         return replace(self, C=tuple(C), S=S)
 
 
@@ -191,36 +196,55 @@ def _dense_products(structure: Structure, rows: Rows, i: int, r: int) -> FloatAr
     return sums.reshape(a.q, b.q, a.k, b.k).transpose(0, 2, 1, 3).reshape(a.q, a.k, b.size)
 
 
+def _add_sparse(a: sparse.csr_array | None, b: sparse.csr_array | None, sign: float) -> sparse.csr_array | None:
+    return None if a is None or b is None else (a + sign * b).tocsr()
+
+
+def _sparse_pair(structure: Structure, rows: Rows, i: int, j: int) -> sparse.csr_array:
+    """Z_i'Z_j over the pairs of levels that occur, shape (q_i k_i, q_j k_j)."""
+    a, b = structure.blocks[i], structure.blocks[j]
+    keys, inverse = np.unique(rows.codes[i] * b.q + rows.codes[j], return_inverse=True)
+    sums = group_products(inverse, keys.size, rows.Z[i], rows.Z[j])
+    row = (keys // b.q)[:, None, None] * a.k + np.arange(a.k)[None, :, None]
+    col = (keys % b.q)[:, None, None] * b.k + np.arange(b.k)[None, None, :]
+    cells = (np.broadcast_to(row, sums.shape).reshape(-1), np.broadcast_to(col, sums.shape).reshape(-1))
+    return sparse.csr_array((sums.reshape(-1), cells), shape=(a.size, b.size))
+
+
 def _sparse_products(structure: Structure, rows: Rows) -> sparse.csr_array:
-    """Z_1'Z_rest over the pairs of levels that occur, shape (q_1 k_1, m_z)."""
-    lead = structure.blocks[0]
-    row_parts, col_parts, value_parts = [], [], []
-    for where, r in zip(structure.rest_slices, range(1, len(structure.blocks)), strict=True):
-        b = structure.blocks[r]
-        keys, inverse = np.unique(rows.codes[0] * b.q + rows.codes[r], return_inverse=True)
-        sums = group_products(inverse, keys.size, rows.Z[0], rows.Z[r])
-        row = (keys // b.q)[:, None, None] * lead.k + np.arange(lead.k)[None, :, None]
-        col = where.start + (keys % b.q)[:, None, None] * b.k + np.arange(b.k)[None, None, :]
-        row_parts.append(np.broadcast_to(row, sums.shape).reshape(-1))
-        col_parts.append(np.broadcast_to(col, sums.shape).reshape(-1))
-        value_parts.append(sums.reshape(-1))
-    cells = (np.concatenate(row_parts), np.concatenate(col_parts))
-    return sparse.csr_array((np.concatenate(value_parts), cells), shape=(lead.size, structure.m_z))
+    """Z_1'Z_rest, shape (q_1 k_1, m_z)."""
+    pairs = [_sparse_pair(structure, rows, 0, r) for r in range(1, len(structure.blocks))]
+    return sparse.csr_array(sparse.hstack(pairs, format="csr"))
+
+
+def _sparse_rest(structure: Structure, rows: Rows) -> sparse.csr_array:
+    """Z_rest'Z_rest, shape (m_z, m_z)."""
+    numbers = range(1, len(structure.blocks))
+    grid = [[_sparse_pair(structure, rows, i, j) for j in numbers] for i in numbers]
+    return sparse.csr_array(sparse.block_array(grid, format="csr"))
+
+
+def _rest_with_xy(structure: Structure, rows: Rows) -> FloatArray:
+    """[Z_rest | X | y]'[X | y], shape (m, p + 1) (or as many columns as ``rows.Xy`` has)."""
+    out = np.empty((structure.m_z + rows.Xy.shape[1], rows.Xy.shape[1]))
+    for where, r in zip(structure.rest_slices, range(structure.n_chain, len(structure.blocks)), strict=True):
+        block = structure.blocks[r]
+        out[where] = group_products(rows.codes[r], block.q, rows.Z[r], rows.Xy).reshape(block.size, -1)
+    out[structure.m_z :] = rows.Xy.T @ rows.Xy
+    return out
 
 
 def _rest_products(structure: Structure, rows: Rows) -> FloatArray:
     """[Z_rest | X | y]'[Z_rest | X | y], shape (m, m)."""
     s, m_z = structure.n_chain, structure.m_z
     S = np.zeros((structure.m, structure.m))
-    S[m_z:, m_z:] = rows.Xy.T @ rows.Xy
+    S[:, m_z:] = _rest_with_xy(structure, rows)
+    S[m_z:, :m_z] = S[:m_z, m_z:].T
     numbers = range(s, len(structure.blocks))
     for at, r in zip(structure.rest_slices, numbers, strict=True):
         a = structure.blocks[r]
-        with_xy = group_products(rows.codes[r], a.q, rows.Z[r], rows.Xy).reshape(a.size, -1)
-        S[at, m_z:] = with_xy
-        S[m_z:, at] = with_xy.T
         own = group_products(rows.codes[r], a.q, rows.Z[r], rows.Z[r])
-        diagonal = S[at, at].reshape(a.q, a.k, a.q, a.k)
+        diagonal = np.zeros((a.q, a.k, a.q, a.k))
         diagonal[np.arange(a.q), :, np.arange(a.q), :] = own
         S[at, at] = diagonal.reshape(a.size, a.size)
         for other, c in zip(structure.rest_slices, numbers, strict=True):

@@ -8,6 +8,7 @@ spherical modes of the rest and the penalized residual sum of squares in one go.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,6 +99,17 @@ class Elimination:
         solution: FloatArray = x[:, 0]
         return solution
 
+    @property
+    def beta(self) -> FloatArray:
+        """Fixed effects, shape (p,)."""
+        return self.solution[self.structure.m_z :]
+
+    @property
+    def beta_root(self) -> FloatArray:
+        """Inverse of the triangular factor of X'V^-1X; its outer product is cov(beta) / sigma^2."""
+        where = slice(self.structure.m_z, self.structure.m - 1)
+        return np.linalg.inv(self.R[where, where]).astype(np.float64, copy=False)
+
     def apply_C(self, i: int, v: FloatArray) -> FloatArray:
         """C_ij v for every level of chain block i; v of shape (m, r), result (q_i, k_i, r)."""
         if self.lead is not None:
@@ -153,6 +165,8 @@ def _weights(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
         psi = L[0, 0] * L[0, 0]
         D = 1.0 + psi * A
         return psi / D, float(np.log(D).sum())
+    if L.shape[0] == 2:
+        return _weights_of_two(A, L)
     D = L.T @ A @ L
     diagonal = np.arange(L.shape[0])
     D[:, diagonal, diagonal] += 1.0
@@ -160,17 +174,32 @@ def _weights(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
     return L @ inverse @ L.T, logdet
 
 
+def _weights_of_two(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
+    """:func:`_weights` for two columns, in sums of nonnegative terms: nothing cancels however large L is.
+
+    With Psi = LL': W = (Psi + |Psi| adj A) / (1 + tr(Psi A) + |Psi| |A|).
+    """
+    psi = L @ L.T
+    size = (L[0, 0] * L[1, 1]) ** 2
+    a, b, c = A[:, 0, 0], A[:, 0, 1], A[:, 1, 1]
+    determinant = np.maximum(a * c - b * b, 0.0)
+    D = 1.0 + ((A @ L) * L).sum(axis=(1, 2)) + size * determinant
+    W = np.empty_like(A)
+    W[:, 0, 0] = (psi[0, 0] + size * c) / D
+    W[:, 1, 1] = (psi[1, 1] + size * a) / D
+    W[:, 0, 1] = W[:, 1, 0] = (psi[0, 1] - size * b) / D
+    return W, float(np.log(D).sum())
+
+
 def _positive_inverse(D: FloatArray) -> tuple[FloatArray, float]:
-    """Inverses of symmetric positive definite D_j >= I, shape (q, k, k), and the sum of their log determinants."""
-    if D.shape[1] == 2:
-        a, b, c = D[:, 0, 0], D[:, 0, 1], D[:, 1, 1]
-        determinant = a * c - b * b
-        inverse = np.empty_like(D)
-        inverse[:, 0, 0] = c / determinant
-        inverse[:, 1, 1] = a / determinant
-        inverse[:, 0, 1] = inverse[:, 1, 0] = -b / determinant
-        return inverse, float(np.log(determinant).sum())
-    half = np.linalg.cholesky(D)
+    """Inverses of symmetric positive definite D_j >= I, shape (q, k, k), and the sum of their log determinants.
+
+    Not a number and infinity where rounding has made a D_j indefinite: there is no deviance at such a point.
+    """
+    try:
+        half = np.linalg.cholesky(D)
+    except np.linalg.LinAlgError:
+        return np.full_like(D, np.nan), math.inf
     logdet = 2.0 * float(np.log(np.diagonal(half, axis1=1, axis2=2)).sum())
     return np.linalg.inv(D).astype(np.float64, copy=False), logdet
 

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from interlace.core.factor import Elimination
-from interlace.core.objective import Derivatives, Objective
+from interlace.core.cholmod import AnyElimination, AnyObjective
+from interlace.core.objective import Derivatives
 from interlace.core.optsummary import OptSummary
 from interlace.typing import FloatArray
 
@@ -24,7 +24,8 @@ _NOISE = 2e-14
 _ACCEPTED = 1e-7
 #: At the iteration limit: so many steps that gained less than this count as convergence.
 _FLAT = (20, 1e-5)
-
+#: Penalized residual sum of squares, relative to that of the response, that is nothing but rounding.
+_VANISHED = 1e-13
 
 #: Decrement below which the steps are close enough to the optimum to learn its curvature from them.
 _LOCAL = 1.0
@@ -54,8 +55,8 @@ def newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, 
 
 
 def minimize_newton(
-    objective: Objective, theta: FloatArray, *, tol: float = 1e-12, max_iterations: int = 100
-) -> tuple[OptSummary, Elimination, Derivatives]:
+    objective: AnyObjective, theta: FloatArray, *, tol: float = 1e-12, max_iterations: int = 100
+) -> tuple[OptSummary, AnyElimination, Derivatives]:
     """Minimize a profiled deviance.
 
     Parameters
@@ -87,11 +88,13 @@ def minimize_newton(
         if decrement <= tol * tol:
             converged, message = True, "gradient is zero"
             break
-        last = decrement <= tol
+        lost = _lost(objective, e)
+        last = decrement <= max(tol, lost)
         length = float(np.linalg.norm(step))
         if length > radius:
             step *= radius / length
-        found = _line_search(objective, theta, value, step, float(step @ d.gradient))
+        noise = _NOISE * (10.0 * objective.N + abs(value)) + 10.0 * lost
+        found = _line_search(objective, theta, value, step, float(step @ d.gradient), noise)
         if found is None:
             converged = decrement <= _ACCEPTED
             message = "no further decrease" if converged else "line search failed"
@@ -100,6 +103,9 @@ def minimize_newton(
         radius = 2.0 * radius if fraction == 1.0 else max(radius * fraction, 1e-3)
         old, d = d, objective.derivatives(e)
         trace.append((theta, value))
+        if e.pwrss <= _VANISHED * objective.cp.S[-1, -1]:
+            message = "the residual variance vanishes"
+            break
         if last:
             converged, message = True, "decrement below tolerance"
             break
@@ -139,11 +145,20 @@ def _secant(correction: FloatArray, hessian: FloatArray, step: FloatArray, chang
     return correction + np.outer(missing, missing) / along
 
 
+def _lost(objective: AnyObjective, e: AnyElimination) -> float:
+    """Rounding noise of a deviance whose residual sum of squares is what little is left of that of the response."""
+    return float(objective.N * np.finfo(float).eps * objective.cp.S[-1, -1] / e.pwrss) if e.pwrss > 0.0 else 0.0
+
+
 def _line_search(
-    objective: Objective, theta: FloatArray, value: float, step: FloatArray, slope: float
-) -> tuple[float, FloatArray, float, Elimination] | None:
-    """First point along ``step`` with a sufficient decrease; None when rounding hides any."""
-    noise = _NOISE * (10.0 * objective.N + abs(value))
+    objective: AnyObjective,
+    theta: FloatArray,
+    value: float,
+    step: FloatArray,
+    slope: float,
+    noise: float,
+) -> tuple[float, FloatArray, float, AnyElimination] | None:
+    """First point along ``step`` with a sufficient decrease; None when there is none beyond the noise."""
     fraction = 1.0
     for _ in range(30):
         trial = theta + fraction * step

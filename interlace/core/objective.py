@@ -27,7 +27,7 @@ from interlace.core.schur import SparseMap, scale_blocks
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray
 
-__all__ = ["Derivatives", "Objective", "chain_products", "forward"]
+__all__ = ["Derivatives", "Objective", "chain_products", "directions", "forward"]
 
 
 @dataclass
@@ -155,7 +155,7 @@ class Objective:
         """
         structure = self.structure
         sigma2 = e.pwrss / self.N
-        h = _directions(structure, e.L, d.a)
+        h = directions(structure, e.L, d.a)
         H = self._projected(e, h) / sigma2
         g = np.empty(structure.n_theta)
         for i, (block, L, a) in enumerate(zip(structure.blocks, e.L, d.a, strict=True)):
@@ -205,7 +205,7 @@ def _shrink(e: Elimination, i: int) -> FloatArray:
     if L.shape[0] == 1:
         ratio: FloatArray = 1.0 / (1.0 + L[0, 0] * L[0, 0] * A)
         return ratio
-    H = -np.matmul(A, e.W[i])
+    H: FloatArray = -np.matmul(A, e.W[i])
     diagonal = np.arange(L.shape[0])
     H[:, diagonal, diagonal] += 1.0
     return H
@@ -265,7 +265,7 @@ def _block_trace(M: FloatArray, G: FloatArray, k: int) -> FloatArray:
     return product
 
 
-def _directions(structure: Structure, L: Sequence[FloatArray], a: Sequence[FloatArray]) -> list[FloatArray]:
+def directions(structure: Structure, L: Sequence[FloatArray], a: Sequence[FloatArray]) -> list[FloatArray]:
     """h_s = (L_s L' + L L_s') a of each theta s, by block; shapes (q_i, k_i, n_theta)."""
     out = []
     for block, L_i, a_i in zip(structure.blocks, L, a, strict=True):

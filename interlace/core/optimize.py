@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from interlace.core.boundary import find_escape
-from interlace.core.factor import Elimination
+from interlace.core.cholmod import AnyElimination, AnyObjective
 from interlace.core.newton import minimize_newton, newton_step
-from interlace.core.objective import Derivatives, Objective
+from interlace.core.objective import Derivatives
 from interlace.core.optsummary import OptSummary
 from interlace.typing import FloatArray, Optimizer
 
@@ -35,13 +35,13 @@ class Settings:
     max_restarts: int = 10
 
 
-_Result = tuple[OptSummary, Elimination, Derivatives]
-_Algorithm = Callable[[Objective, FloatArray, Settings], _Result]
+_Result = tuple[OptSummary, AnyElimination, Derivatives]
+_Algorithm = Callable[[AnyObjective, FloatArray, Settings], _Result]
 
 
 def minimize(
-    objective: Objective, theta: FloatArray, *, optimizer: Optimizer, settings: Settings
-) -> tuple[OptSummary, Elimination]:
+    objective: AnyObjective, theta: FloatArray, *, optimizer: Optimizer, settings: Settings
+) -> tuple[OptSummary, AnyElimination]:
     """Minimize the deviance over theta; the result passes the boundary test or says that it does not.
 
     Parameters
@@ -72,8 +72,8 @@ def minimize(
 
 
 def _run_to_proof(
-    objective: Objective, theta: FloatArray, run: _Algorithm, settings: Settings
-) -> tuple[OptSummary, Elimination]:
+    objective: AnyObjective, theta: FloatArray, run: _Algorithm, settings: Settings
+) -> tuple[OptSummary, AnyElimination]:
     """Run an optimizer, and again from every point that the boundary test finds to be lower."""
     summary, e, d = run(objective, theta, settings)
     restarts = 0
@@ -88,16 +88,20 @@ def _run_to_proof(
     return replace(summary, restarts=restarts, iterations=len(trace) - 1 - restarts, trace=trace), e
 
 
+#: Newton decrement up to which the word of a first-order or derivative-free algorithm is believed that it converged,
+#: and up to which it has converged whatever it says.
+_FAR, _NEAR = 1e-3, 1e-6
+
 #: Singular value of a factor, in standard units, below which it counts as singular.
 _SINGULAR = 1e-4
 
 
-def _singular(e: Elimination) -> bool:
+def _singular(e: AnyElimination) -> bool:
     """Whether any factor is close to singular."""
     return any(np.linalg.svd(L, compute_uv=False)[-1] < _SINGULAR for L in e.L)
 
 
-def _identity(objective: Objective) -> FloatArray:
+def _identity(objective: AnyObjective) -> FloatArray:
     """Theta of identity factors."""
     theta = np.zeros(objective.structure.n_theta)
     for block in objective.structure.blocks:
@@ -105,7 +109,9 @@ def _identity(objective: Objective) -> FloatArray:
     return theta
 
 
-def _leave_boundary(objective: Objective, summary: OptSummary, e: Elimination, d: Derivatives) -> FloatArray | None:
+def _leave_boundary(
+    objective: AnyObjective, summary: OptSummary, e: AnyElimination, d: Derivatives
+) -> FloatArray | None:
     """Point with a lower deviance off the boundary, or None when there is none to be seen."""
     fraction = 1.0
     for _ in range(12):
@@ -122,7 +128,7 @@ def _leave_boundary(objective: Objective, summary: OptSummary, e: Elimination, d
 _ZERO = 1e-9
 
 
-def _tidied(objective: Objective, theta: FloatArray) -> FloatArray:
+def _tidied(objective: AnyObjective, theta: FloatArray) -> FloatArray:
     """Flip columns with a negative diagonal entry, which changes nothing, and make columns exactly zero that are so."""
     out = theta.copy()
     for block in objective.structure.blocks:
@@ -132,11 +138,11 @@ def _tidied(objective: Objective, theta: FloatArray) -> FloatArray:
     return out
 
 
-def _newton(objective: Objective, theta: FloatArray, settings: Settings) -> _Result:
+def _newton(objective: AnyObjective, theta: FloatArray, settings: Settings) -> _Result:
     return minimize_newton(objective, theta, tol=settings.tol, max_iterations=settings.max_iterations)
 
 
-def _bounds(objective: Objective) -> list[tuple[float | None, float | None]]:
+def _bounds(objective: AnyObjective) -> list[tuple[float | None, float | None]]:
     """Diagonal entries of the factors are not negative."""
     lower: list[tuple[float | None, float | None]] = [(None, None)] * objective.structure.n_theta
     for block in objective.structure.blocks:
@@ -146,7 +152,7 @@ def _bounds(objective: Objective) -> list[tuple[float | None, float | None]]:
     return lower
 
 
-def _lbfgsb(objective: Objective, theta: FloatArray, settings: Settings) -> _Result:
+def _lbfgsb(objective: AnyObjective, theta: FloatArray, settings: Settings) -> _Result:
     from scipy.optimize import minimize as scipy_minimize
 
     def with_gradient(x: FloatArray) -> tuple[float, FloatArray]:
@@ -172,7 +178,7 @@ def _lbfgsb(objective: Objective, theta: FloatArray, settings: Settings) -> _Res
     return _finish(objective, "lbfgsb", found.x, int(found.nit), bool(found.success), str(found.message))
 
 
-def _bobyqa(objective: Objective, theta: FloatArray, settings: Settings) -> _Result:
+def _bobyqa(objective: AnyObjective, theta: FloatArray, settings: Settings) -> _Result:
     try:
         import pybobyqa
     except ImportError as error:
@@ -198,7 +204,7 @@ def _bobyqa(objective: Objective, theta: FloatArray, settings: Settings) -> _Res
 
 
 def _finish(
-    objective: Objective, name: str, theta: FloatArray, iterations: int, success: bool, message: str
+    objective: AnyObjective, name: str, theta: FloatArray, iterations: int, success: bool, message: str
 ) -> _Result:
     """Derivatives where a first-order or derivative-free algorithm stopped; they decide whether it converged."""
     e = objective.eliminate(theta)
@@ -211,7 +217,7 @@ def _finish(
         optimizer=name,
         theta=theta,
         value=objective.value(e),
-        converged=success or decrement < 1e-6,
+        converged=decrement < (_FAR if success else _NEAR),
         iterations=iterations,
         evaluations=objective.evaluations,
         gradient=d.gradient,

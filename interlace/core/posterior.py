@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import lapack
 
+from interlace.core.cholmod import AnyElimination, SparseElimination
 from interlace.core.factor import Elimination, scale_rest
 from interlace.core.objective import chain_products, forward
 from interlace.typing import FloatArray, IntArray
@@ -14,8 +15,10 @@ from interlace.typing import FloatArray, IntArray
 __all__ = ["conditional_covariances", "modes", "quadratic_forms"]
 
 
-def modes(e: Elimination) -> list[FloatArray]:
+def modes(e: AnyElimination) -> list[FloatArray]:
     """Conditional modes b of every block, shapes (q_i, k_i)."""
+    if isinstance(e, SparseElimination):
+        return e.modes()
     structure, s = e.structure, e.structure.n_chain
     v = np.append(-e.solution, 1.0)
     Tv = scale_rest(structure, e.rest_L, v[:, None], transpose=False)
@@ -31,14 +34,18 @@ def modes(e: Elimination) -> list[FloatArray]:
     return b
 
 
-def conditional_covariances(e: Elimination) -> list[FloatArray]:
-    """Covariance of b given y, beta, theta and sigma = 1, by level: diagonal blocks of Lambda (Lambda'Z'WZ Lambda + I)^-1 Lambda'.
+def conditional_covariances(e: AnyElimination) -> list[FloatArray]:
+    """Covariance of b given y, beta, theta and sigma = 1, by level.
+
+    These are the diagonal blocks of Lambda (Lambda'Z'WZ Lambda + I)^-1 Lambda'.
 
     Returns
     -------
     list of ndarray, shapes (q_i, k_i, k_i)
         Per block of the structure.
     """
+    if isinstance(e, SparseElimination):
+        return e.conditional_covariances()
     structure, s = e.structure, e.structure.n_chain
     m, m_z = structure.m, structure.m_z
     G = np.zeros((m, m))
@@ -60,7 +67,7 @@ def conditional_covariances(e: Elimination) -> list[FloatArray]:
 _CHUNK = 2048
 
 
-def quadratic_forms(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
+def quadratic_forms(e: AnyElimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
     """Variance of x'beta + z'(b_hat - b) in units of sigma^2 for each row, from the joint covariance of beta and b.
 
     Parameters
@@ -77,6 +84,8 @@ def quadratic_forms(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], code
     -------
     ndarray, shape (m,)
     """
+    if isinstance(e, SparseElimination):
+        return e.quadratic_forms(X, Z, codes)
     rows = X.shape[0]
     out = np.empty(rows)
     for start in range(0, rows, _CHUNK):

@@ -135,6 +135,10 @@ class Response:
         return cls(residual / scale if scale > 0.0 else residual, coefficients + again, scale)
 
 
+#: Columns of a term are collinear when one is this close to the span of those before it (relative to its length).
+_COLLINEAR = 1e-9
+
+
 @dataclass(frozen=True)
 class TermBasis:
     """Change of basis of one term: ``Z* = Z M``, hence ``b = M b*`` and ``L L' = M L* L*' M'``."""
@@ -143,17 +147,31 @@ class TermBasis:
     inverse: FloatArray
 
     @classmethod
-    def of(cls, term: Term) -> TermBasis:
-        """Orthonormal on average for an unstructured term, scaled columns otherwise."""
+    def of(cls, term: Term, *, typical_weight: float = 1.0) -> TermBasis:
+        """Orthonormal on average for an unstructured term, scaled columns otherwise.
+
+        Parameters
+        ----------
+        term : Term
+            With its columns as in the formula, not weighted.
+        typical_weight : float
+            Size of the weights, so that their units do not matter either.
+        """
         gram = term.Z.T @ term.Z / term.Z.shape[0]
         scale = np.sqrt(np.diagonal(gram))
         scale = np.where(scale > 0.0, scale, 1.0)
+        inverse = np.diag(scale)
         if term.structure == "unstructured" and term.k > 1:
             correlation = gram / np.outer(scale, scale)
-            if np.linalg.eigvalsh(correlation)[0] > 1e-10:
+            if np.linalg.eigvalsh(correlation)[0] > 1e-6:
                 inverse = np.linalg.cholesky(correlation).T * scale
-                return cls(np.linalg.inv(inverse), inverse)
-        return cls(np.diag(1.0 / scale), np.diag(scale))
+            else:
+                # The Gram matrix has lost the digits by which such columns differ; a QR decomposition has not.
+                R = _triangle(term.Z / scale) / math.sqrt(term.Z.shape[0])
+                if R.shape[0] == term.k and np.abs(np.diagonal(R)).min() > _COLLINEAR:
+                    inverse = R * scale
+        inverse = inverse * math.sqrt(typical_weight)
+        return cls(np.asarray(np.linalg.inv(inverse)), inverse)
 
     def to_user(self, L: FloatArray) -> FloatArray:
         """Factor in the basis of the formula from the factor in the inner basis."""

@@ -1,9 +1,9 @@
 """Starting values of theta from moments of the cross-products; on balanced data they are the REML estimates.
 
 In the inner basis X is orthonormal and y is a least-squares residual, so ``Z'y`` is ``Z'P_0 y`` with
-P_0 = I - X X'. One block: covariance of the least-squares coefficients of the groups, less their sampling variance. Several
-blocks: Haseman-Elston regression, that is the sums of squares of ``Z'P_0 y`` set equal to their expectations, each column of
-each block a variance component of its own (covariances start at zero).
+P_0 = I - X X'. One block: covariance of the least-squares coefficients of the groups, less their sampling variance.
+Several blocks: Haseman-Elston regression, that is the sums of squares of ``Z'P_0 y`` set equal to their expectations,
+each column of each block a variance component of its own (covariances start at zero).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _allowed(block: Block, psi: FloatArray) -> FloatArray:
 
 
 def _from_groups(cp: CrossProducts, *, reml: bool) -> FloatArray | None:
-    """Relative covariance of the coefficients of one block from least squares within groups; None if too few allow it."""
+    """Relative covariance of one block's coefficients from least squares within groups; None if too few allow it."""
     block, A = cp.structure.blocks[0], cp.A[0]
     c = cp.C[0][:, :, -1]
     if block.k == 1:
@@ -122,6 +122,10 @@ def _own(cp: CrossProducts, i: int) -> FloatArray:
         return cp.A[i]
     block, where = structure.blocks[i], structure.rest_slices[i - structure.n_chain]
     level = np.arange(block.q)
+    if cp.Szz is not None:
+        cells = level[:, None] * block.k + np.arange(block.k) + where.start
+        values = cp.Szz[np.repeat(cells, block.k, axis=1).reshape(-1), np.tile(cells, (1, block.k)).reshape(-1)]
+        return np.asarray(values).reshape(block.q, block.k, block.k)
     return cp.S[where, where].reshape(block.q, block.k, block.q, block.k)[level, :, level, :]
 
 
@@ -131,7 +135,7 @@ def _with_xy(cp: CrossProducts, i: int) -> FloatArray:
     if i < structure.n_chain:
         return cp.C[i][:, :, -(structure.p + 1) :]
     block, where = structure.blocks[i], structure.rest_slices[i - structure.n_chain]
-    return cp.S[where, structure.m_z :].reshape(block.q, block.k, -1)
+    return cp.S[where, -(structure.p + 1) :].reshape(block.q, block.k, -1)
 
 
 def _squared_norms(cp: CrossProducts, i: int, j: int, to_x: list[FloatArray]) -> FloatArray:
@@ -147,8 +151,9 @@ def _squared_norms(cp: CrossProducts, i: int, j: int, to_x: list[FloatArray]) ->
         return total
     flat_i, flat_j = X_i.reshape(a.size, p), X_j.reshape(b.size, p)
     where = structure.rest_slices[j - s]
-    if i < s and cp.Cz is not None:
-        part = cp.Cz[:, where].tocoo()
+    crossed = cp.Cz if i < s else cp.Szz
+    if crossed is not None:
+        part = (crossed if i < s else crossed[structure.rest_slices[i - s]])[:, where].tocoo()
         row, col = part.coords
         values = part.data * (part.data - 2.0 * np.einsum("nx,nx->n", flat_i[row], flat_j[col]))
         cell = (row % a.k) * b.k + col % b.k

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
@@ -18,7 +19,7 @@ from scipy import sparse
 from interlace.core.terms import Block
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["LeadingStorage", "Structure", "analyze", "parents_of"]
+__all__ = ["LeadingStorage", "Structure", "analyze", "parents_of", "with_cholmod"]
 
 #: Largest number of entries of a dense cross-product block (1.6 GB of doubles).
 DENSE_LIMIT = 200_000_000
@@ -26,9 +27,18 @@ DENSE_LIMIT = 200_000_000
 
 @dataclass(frozen=True)
 class LeadingStorage:
-    """How the cross-products of the chain with the rest are kept: dense arrays, or (one leading block) sparse."""
+    """How the cross-products are kept.
+
+    Attributes
+    ----------
+    sparse : bool
+        Those of the leading block with the rest: sparse, or dense arrays.
+    cholmod : bool
+        All random effects in one sparse system; there is no dense Schur complement.
+    """
 
     sparse: bool
+    cholmod: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Structure:
     def rest_slices(self) -> tuple[slice, ...]:
         """Columns of each rest block in the final matrix."""
         stops = np.cumsum([0] + [b.size for b in self.rest])
-        return tuple(slice(int(a), int(b)) for a, b in zip(stops[:-1], stops[1:], strict=True))
+        return tuple(slice(int(a), int(b)) for a, b in pairwise(stops))
 
     @cached_property
     def m_z(self) -> int:
@@ -94,6 +104,14 @@ class Structure:
     def factors(self, theta: FloatArray) -> list[FloatArray]:
         """Factor L of each block at ``theta``."""
         return [block.factor(theta) for block in self.blocks]
+
+
+def with_cholmod(structure: Structure, order: Sequence[int]) -> tuple[Structure, list[int]]:
+    """Same blocks with one leading block and CHOLMOD storage; the new order refers to the input of :func:`analyze`."""
+    places = sorted(range(len(order)), key=lambda i: order[i])
+    blocks = tuple(structure.blocks[i] for i in places)
+    storage = LeadingStorage(sparse=True, cholmod=True)
+    return Structure(blocks, 1, {}, structure.p, structure.n_theta, storage), [order[i] for i in places]
 
 
 def parents_of(child: IntArray, q_child: int, parent: IntArray) -> IntArray | None:
@@ -154,7 +172,11 @@ def analyze(blocks: Sequence[Block], codes: Sequence[IntArray], p: int, n_theta:
 
 
 def _choose_storage(
-    blocks: Sequence[Block], codes: Sequence[IntArray], chain: Sequence[int], left: Sequence[int], p: int
+    blocks: Sequence[Block],
+    codes: Sequence[IntArray],
+    chain: Sequence[int],
+    left: Sequence[int],
+    p: int,
 ) -> LeadingStorage:
     """Sparse when the level-by-level product is both mostly empty and dear to form densely."""
     if not left:

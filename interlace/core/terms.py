@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -78,7 +79,7 @@ class Block:
 def theta_slices(terms: Sequence[tuple[int, Structure]]) -> list[slice]:
     """Where each term's parameters stand in theta; terms given as (k, structure)."""
     stops = np.cumsum([0] + [count_theta(k, structure) for k, structure in terms])
-    return [slice(int(a), int(b)) for a, b in zip(stops[:-1], stops[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in pairwise(stops)]
 
 
 def split_theta(terms: Sequence[tuple[int, Structure]], theta: FloatArray) -> list[FloatArray]:

@@ -1,17 +1,23 @@
-"""What is wrong with a model or a fit: errors before it, :class:`Check` records after it, one warning to sum them up."""
+"""What is wrong with a model or a fit: errors before, :class:`Check` records after, one warning to sum them up."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 from scipy.linalg import LinAlgWarning
+from scipy.sparse.linalg import lsmr
 
-from interlace.core.factor import Elimination
+from interlace.core.absorbed import left_of_blocks
+from interlace.core.cholmod import AnyElimination
 from interlace.core.newton import newton_step
-from interlace.core.scaling import FixedBasis, Response
+from interlace.core.scaling import FixedBasis, Response, convert_theta
+from interlace.core.structure import Structure
+from interlace.core.terms import Term
 from interlace.errors import ConvergenceWarning, ModelError, RankDeficiencyWarning
 from interlace.estimate.state import Check, FitState
 from interlace.typing import FloatArray
@@ -20,13 +26,34 @@ if TYPE_CHECKING:
     from interlace.estimate.lmm import Problem
     from interlace.frames.design import Design
 
-__all__ = ["diagnose", "identifiable", "residual_left", "residual_spread", "start_values", "warn"]
+__all__ = [
+    "absorbed",
+    "affordable",
+    "diagnose",
+    "identifiable",
+    "residual_left",
+    "residual_spread",
+    "start_values",
+    "warn",
+]
 
 #: Condition number of the standardized fixed-effects matrix from which the client is warned.
 CONDITION_LIMIT = 1e6
 
-#: Residual variance relative to the least-squares one below which a fit counts as perfect.
-_PERFECT = 1e-16
+#: Residual variance, relative to that of least squares on the fixed effects, below which rounding hides it.
+_PERFECT = 1e-13
+#: The same, where a perfect fit is looked for in the rows themselves, and where the estimates lose digits.
+_SUSPECT = 1e-7
+_NEAR_PERFECT = 1e-9
+
+#: Largest starting value, in standard units.
+_FARTHEST = 1e6
+
+#: Share of a random-effects column that the fixed effects must leave for its variance to be estimated.
+_ABSORBED = 1e-10
+
+#: Largest absolute value that can be squared and summed, with room for weights.
+_LARGEST = 1e70
 
 
 def identifiable(design: Design) -> None:
@@ -35,13 +62,15 @@ def identifiable(design: Design) -> None:
     Raises
     ------
     ModelError
-        For a constant response, a grouping factor with one level or with as many levels as rows, or a term with
-        at least as many random effects as rows.
+        For numbers whose squares overflow, a constant response, a grouping factor with one level or with as many
+        levels as rows, or a term with at least as many random effects as rows.
     """
     n = design.y.size
-    if n and float(np.ptp(design.y)) == 0.0:
+    _within_range(design)
+    if n and design.offset is None and float(np.ptp(design.y)) == 0.0:
         raise ModelError(
-            f"the response {design.response!r} is constant ({design.y[0]:g} in all {n} rows): there is nothing to explain"
+            f"the response {design.response!r} is constant ({design.y[0]:g} in all {n} rows): "
+            "there is nothing to explain"
         )
     for term in design.terms:
         q, k = len(term.levels), term.Z.shape[1]
@@ -62,6 +91,41 @@ def identifiable(design: Design) -> None:
             )
 
 
+def _within_range(design: Design) -> None:
+    """Refuse numbers whose squares and products overflow or vanish."""
+    parts = [(design.response, design.y), *zip(design.x_names, design.X.T, strict=True)]
+    parts += [(name, z) for term in design.terms for name, z in zip(term.names, term.Z.T, strict=True)]
+    parts += [(name, v) for name, v in (("weights", design.weights), ("offset", design.offset)) if v is not None]
+    for name, values in parts:
+        size = max(float(values.max()), -float(values.min())) if values.size else 0.0
+        if size > _LARGEST or 0.0 < size < 1.0 / _LARGEST:
+            raise ModelError(
+                f"the values of {name!r} are of the order of {size:.0e}, too {'large' if size > 1.0 else 'small'} to "
+                "be squared in double precision: change its units"
+            )
+
+
+def absorbed(problem: Problem) -> None:
+    """Refuse random-effects columns that are zero, or that the fixed effects contain level by level."""
+    for block, (total, left) in zip(problem.structure.blocks, left_of_blocks(problem.cp), strict=True):
+        for number, where in block.members:
+            term, back = problem.design.terms[number], problem.bases[number].inverse
+            text = f"({' + '.join(term.names)} | {term.group})"
+            before, after = (np.diagonal(back.T @ part[where, where] @ back) for part in (total, left))
+            for name, size, rest in zip(term.names, before, after, strict=True):
+                if size == 0.0:
+                    raise ModelError(
+                        f"column {name!r} of the random-effects term {text} is zero in every row used: "
+                        "take it out of the term"
+                    )
+                if rest < _ABSORBED * size:
+                    raise ModelError(
+                        f"the fixed effects already determine {name!r} of the random-effects term {text} in every "
+                        f"level of {term.group!r}, so its variance cannot be estimated: take it out of the random "
+                        f"effects, or {term.group!r} out of the fixed effects"
+                    )
+
+
 def residual_spread(design: Design, basis: FixedBasis, response: Response) -> None:
     """Refuse a response that the fixed effects reproduce exactly, and more coefficients than rows."""
     n, p = design.y.size, basis.kept.size
@@ -76,31 +140,79 @@ def residual_spread(design: Design, basis: FixedBasis, response: Response) -> No
         )
 
 
-def residual_left(problem: Problem, e: Elimination) -> None:
-    """Refuse a fit whose residual variance is zero: its likelihood has no maximum."""
-    if not e.ok or e.pwrss / problem.cp.n < _PERFECT:
-        groups = " and ".join(repr(t.group) for t in problem.terms)
+#: Memory of the dense Schur complement and its companions that is refused, in GB.
+_MEMORY_LIMIT = 16.0
+
+
+def affordable(structure: Structure, terms: Sequence[Term]) -> None:
+    """Refuse a dense Schur complement that no ordinary machine could hold, before any memory is taken.
+
+    Raises
+    ------
+    ModelError
+        With the size, and the remedy.
+    """
+    if structure.storage.cholmod:
+        return
+    gigabytes = 5 * 8e-9 * structure.m**2
+    if gigabytes > _MEMORY_LIMIT:
+        sizes = ", ".join(f"{t.group!r} ({t.n_levels} levels)" for t in terms)
         raise ModelError(
-            f"the random effects of {groups} reproduce the response {problem.design.response!r} exactly (perfect fit): "
-            "the residual variance is zero and the likelihood has no maximum; check for repeated rows or a response "
-            "that does not vary within groups"
+            f"the crossed grouping factors {sizes} need a dense matrix of order {structure.m} ({gigabytes:.0f} GB); "
+            'where most combinations of levels are unobserved, pip install "interlace-lme[cholmod]" makes it sparse'
         )
 
 
+def residual_left(problem: Problem, e: AnyElimination) -> None:
+    """Refuse a fit whose residual variance is zero: its likelihood has no maximum."""
+    # The inner response has variance 1.
+    share = e.pwrss / problem.cp.n if e.ok else 0.0
+    if share < _PERFECT or (share < _SUSPECT and _interpolates(problem)):
+        groups = " and ".join(repr(t.group) for t in problem.terms)
+        raise ModelError(
+            f"the random effects of {groups} reproduce the response {problem.design.response!r} up to rounding "
+            "(perfect fit): the residual variance is zero and the likelihood has no maximum; check for repeated rows or "
+            "a response that does not vary within groups"
+        )
+
+
+def _interpolates(problem: Problem) -> bool:
+    """Whether least squares on all columns of X and Z leaves nothing of the response but rounding."""
+    rows, blocks = problem.rows, problem.structure.blocks
+    n, y = rows.n, rows.Xy[:, -1]
+    parts = [sparse.csr_array(rows.Xy[:, :-1])]
+    for block, codes, Z in zip(blocks, rows.codes, rows.Z, strict=True):
+        columns = codes[:, None] * block.k + np.arange(block.k)
+        parts.append(
+            sparse.csr_array((Z.reshape(-1), columns.reshape(-1), np.arange(n + 1) * block.k), (n, block.size))
+        )
+    V = sparse.hstack(parts, format="csr")
+    solution = lsmr(V, y, atol=1e-15, btol=1e-15, conlim=0.0, maxiter=1000)[0]
+    return float(np.linalg.norm(y - V @ solution)) < 1e-10 * float(np.linalg.norm(y))
+
+
 def start_values(problem: Problem, theta0: FloatArray) -> FloatArray:
-    """Starting values of the right length and finite, as an array."""
+    """Starting values in the inner basis, from values of the right length and size in the basis of the formula."""
     theta = np.asarray(theta0, dtype=np.float64)
     expected = problem.structure.n_theta
     if theta.shape != (expected,):
         raise ValueError(f"theta0 must hold {expected} values for this model, got an array of shape {theta.shape}")
     if not np.isfinite(theta).all():
         raise ValueError("theta0 must be finite")
-    return theta
+    with np.errstate(over="ignore"):
+        inner = convert_theta(problem.terms, problem.bases, theta, to_user=False)
+    if np.abs(inner).max(initial=0.0) > _FARTHEST:
+        raise ValueError(
+            f"theta0 is too large: a standard deviation of random effects {np.abs(inner).max():.0e} times the residual "
+            f"one (limit {_FARTHEST:.0e}) leaves no digits to start from"
+        )
+    return inner
 
 
 def diagnose(state: FitState) -> Iterator[Check]:
     """Checks of a finished fit, worst first."""
     yield from _convergence(state)
+    yield from _near_perfect(state)
     yield from _singularity(state)
     yield from _fixed_effects(state)
     if state.problem.design.n_zero_weight:
@@ -128,8 +240,24 @@ def _convergence(state: FitState) -> Iterator[Check]:
         state.problem.control.tol,
         f"optimizer did not converge: {state.opt.message} after {state.opt.evaluations} evaluations; the deviance may "
         f"still fall by about {decrement / 2:.2g}",
-        f'rescale predictors, try optimizer="{other}" or a larger Control(max_iterations=...), or simplify the random effects',
+        f'rescale predictors, try optimizer="{other}" or a larger Control(max_iterations=...), '
+        "or simplify the random effects",
     )
+
+
+def _near_perfect(state: FitState) -> Iterator[Check]:
+    share = (state.sigma / state.problem.response.scale) ** 2
+    if share < _NEAR_PERFECT:
+        yield Check(
+            "near-perfect",
+            "warning",
+            None,
+            share,
+            _NEAR_PERFECT,
+            f"the random effects leave only {share:.1e} of the response's variance as residual variance, so small that "
+            f"variance parameters are accurate to about {max(math.log10(share / 1e-15), 0.0):.0f} digits",
+            "check for repeated rows or a response that hardly varies within groups",
+        )
 
 
 def _singularity(state: FitState) -> Iterator[Check]:
@@ -178,7 +306,8 @@ def _fixed_effects(state: FitState) -> Iterator[Check]:
             None,
             condition,
             CONDITION_LIMIT,
-            f"fixed-effects model matrix is ill-conditioned (condition number {condition:.1e} with columns of unit length)",
+            "fixed-effects model matrix is ill-conditioned "
+            f"(condition number {condition:.1e} with columns of unit length)",
             "center and scale continuous predictors, or leave out nearly collinear ones",
         )
 
@@ -202,9 +331,9 @@ def warn(checks: Sequence[Check], *, stacklevel: int) -> None:
     stacklevel : int
         As in :func:`warnings.warn`, counted from the caller.
     """
-    fit = [c for c in checks if c.code in ("not-converged", "singular")]
+    fit = [c for c in checks if c.code in ("not-converged", "near-perfect", "singular")]
     if fit:
-        heading = "" if fit[0].code == "not-converged" else "singular fit: "
+        heading = "singular fit: " if fit[0].code == "singular" else ""
         text = (
             heading
             + "; ".join(c.message for c in fit)

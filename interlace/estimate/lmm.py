@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interlace.core import blas, posterior
+from interlace.core.cholmod import AnyElimination, AnyObjective, SparseObjective, worth_it
 from interlace.core.crossproducts import CrossProducts, Rows
-from interlace.core.factor import Elimination
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
 from interlace.core.optsummary import OptSummary
 from interlace.core.scaling import FixedBasis, Response, TermBasis, convert_theta
 from interlace.core.start import starting_theta
-from interlace.core.structure import Structure, analyze
+from interlace.core.structure import Structure, analyze, with_cholmod
 from interlace.core.terms import Term, gather_blocks, split_theta
 from interlace.estimate import checks
 from interlace.estimate.control import Control
@@ -147,36 +148,42 @@ def prepare(design: Design, *, reml: bool, control: Control | None = None) -> Pr
     response = Response.of(inner_X, y if root is None else y * root)
     checks.residual_spread(design, basis, response)
     terms = tuple(Term(t.group, t.codes, t.Z, len(t.levels), t.structure) for t in design.terms)
-    bases = tuple(TermBasis.of(t) for t in terms)
+    log_weights = 0.0 if design.weights is None else float(np.log(design.weights).sum())
+    typical = math.exp(log_weights / design.y.size)
+    bases = tuple(TermBasis.of(t, typical_weight=typical) for t in terms)
     inner = [replace(t, Z=_weighted(t.Z @ b.M, root)) for t, b in zip(terms, bases, strict=True)]
     blocks, codes, Z = gather_blocks(inner)
     n_theta = sum(block.slots.size for block in blocks)
     structure, order = analyze(blocks, codes, basis.kept.size, n_theta)
-    log_weights = 0.0 if design.weights is None else float(np.log(design.weights).sum())
+    if worth_it(structure, [codes[i] for i in order]):
+        structure, order = with_cholmod(structure, order)
+    checks.affordable(structure, terms)
     Xy = np.column_stack([inner_X, response.values])
     rows = Rows([codes[i] for i in order], [Z[i] for i in order], Xy, log_weights)
     cp = CrossProducts.from_rows(structure, rows)
-    return Problem(design, reml, control, terms, bases, basis, response, structure, rows, cp)
+    problem = Problem(design, reml, control, terms, bases, basis, response, structure, rows, cp)
+    checks.absorbed(problem)
+    return problem
 
 
 def _weighted(Z: FloatArray, root: FloatArray | None) -> FloatArray:
     return Z if root is None else Z * root[:, None]
 
 
-def objective(problem: Problem) -> Objective:
+def objective(problem: Problem) -> AnyObjective:
     """Profiled deviance in the inner basis."""
+    if problem.structure.storage.cholmod:
+        return SparseObjective(problem.cp, reml=problem.reml)
     return Objective(problem.cp, reml=problem.reml)
 
 
 def optimize(
     problem: Problem, *, optimizer: Optimizer = "auto", theta0: FloatArray | None = None
-) -> tuple[OptSummary, Elimination]:
+) -> tuple[OptSummary, AnyElimination]:
     """Minimize the profiled deviance; summary and elimination are in the inner basis."""
     target = objective(problem)
-    if theta0 is None:
-        start = starting_theta(problem.cp, reml=problem.reml)
-    else:
-        start = convert_theta(problem.terms, problem.bases, checks.start_values(problem, theta0), to_user=False)
+    given = None if theta0 is None else checks.start_values(problem, theta0)
+    start = starting_theta(problem.cp, reml=problem.reml) if given is None else given
     control = problem.control
     settings = Settings(control.tol, control.max_iterations, control.max_restarts)
     summary, e = minimize(target, start, optimizer=optimizer, settings=settings)
@@ -184,15 +191,14 @@ def optimize(
     return summary, e
 
 
-def finish(problem: Problem, summary: OptSummary, e: Elimination) -> FitState:
+def finish(problem: Problem, summary: OptSummary, e: AnyElimination) -> FitState:
     """Estimates in the basis of the formula from an elimination in the inner basis."""
-    design, structure, scale = problem.design, problem.structure, problem.response.scale
-    N = problem.cp.n - (structure.p if problem.reml else 0)
+    design, scale = problem.design, problem.response.scale
+    N = problem.cp.n - (problem.structure.p if problem.reml else 0)
     sigma = scale * float(np.sqrt(e.pwrss / N))
-    m_z, p = structure.m_z, structure.p
-    inner_beta = problem.response.coefficients + scale * e.solution[m_z:]
+    inner_beta = problem.response.coefficients + scale * e.beta
     beta = problem.basis.backward(inner_beta)
-    root = problem.basis.backward(np.linalg.inv(e.R[m_z : m_z + p, m_z : m_z + p]))
+    root = problem.basis.backward(e.beta_root)
     criterion = summary.value + 2.0 * N * float(np.log(scale))
     if problem.reml:
         criterion += 2.0 * problem.basis.log_det
@@ -233,7 +239,7 @@ def _by_term(problem: Problem, by_block: Sequence[FloatArray]) -> Iterator[tuple
         yield found[number], basis.M
 
 
-def elimination(state: FitState) -> Elimination:
+def elimination(state: FitState) -> AnyElimination:
     """Elimination at the estimates (inner basis), for quantities computed on demand."""
     target = objective(state.problem)
     with blas.limited(state.problem.structure.m):
@@ -341,7 +347,7 @@ def singular_values(state: FitState) -> tuple[FloatArray, ...]:
     effects; unlike theta it does not depend on the units of the covariates.
     """
     factors = split_theta(_shapes(state.problem), state.opt.theta)
-    return tuple(np.linalg.svd(L, compute_uv=False)[::-1] for L in factors)
+    return tuple(np.asarray(np.linalg.svd(L, compute_uv=False)[::-1]) for L in factors)
 
 
 def _shapes(problem: Problem) -> list[tuple[int, CovarianceStructure]]:

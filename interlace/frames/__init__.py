@@ -1,0 +1,1 @@
+"""From formulas and data frames to arrays: the only home of narwhals, pandas input and formulaic."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
 import pandas as pd
@@ -34,9 +34,17 @@ _BY_DTYPE_KIND: dict[str, Kind] = {
 }
 _BY_INFERRED: dict[str, Kind] = {
     "string": "factor", "boolean": "bool", "integer": "number", "floating": "number", "mixed-integer-float": "number",
-    "decimal": "number", "empty": "number", "categorical": "factor", "complex": "complex", "mixed": "mixed", "mixed-integer": "mixed",
+    "decimal": "number", "empty": "number", "categorical": "factor", "complex": "complex", "mixed": "mixed",
+    "mixed-integer": "mixed",
 }  # fmt: skip
 
+_WORDS = {
+    "number": "numbers",
+    "bool": "true/false values",
+    "factor": "text or categories",
+    "complex": "complex numbers",
+}
+_ARRAYS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray, np.ndarray, list, tuple, range)
 _FEW_ROWS = 20_000
 _COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
 
@@ -105,8 +113,8 @@ class Column:
         """Rows without a value, or None when there are none."""
         if isinstance(self.dtype, np.dtype) and self.dtype.kind in "iub":
             return None
-        if isinstance(self.dtype, np.dtype) and self.dtype.kind == "f":
-            mask = np.isnan(self.numbers)
+        if self.kind in ("number", "bool"):
+            mask = np.isnan(self.numbers)  # nullable and arrow columns can hold NaN besides null
         elif self.kind == "factor":
             mask = self.coded[0] < 0
         else:
@@ -120,7 +128,7 @@ class Column:
         return self.series if _COPY_ON_WRITE else self.series.copy()
 
     def describe(self) -> str:
-        """What the column holds, for messages."""
+        """Say what the column holds, for messages."""
         if self.kind == "mixed":
             return f"values of mixed types ({self._types()})"
         words = {
@@ -161,7 +169,7 @@ class Table:
     @cached_property
     def index(self) -> pd.Index[Any]:
         """Row labels; positions for data without an index."""
-        return self._frame.index if isinstance(self._frame, pd.DataFrame) else pd.RangeIndex(self.n)  # type: ignore[no-any-return]
+        return self._frame.index if isinstance(self._frame, pd.DataFrame) else pd.RangeIndex(self.n)
 
     @property
     def names(self) -> list[str]:
@@ -173,7 +181,7 @@ class Table:
         return name in self._columns or self._key(name) is not None
 
     def _key(self, name: str) -> Any:
-        """The frame's own key for ``name``: itself, or a label (a number, say) whose text is ``name``."""
+        """Find the frame's own key for ``name``: itself, or a label (a number, say) whose text is ``name``."""
         keys = self._frame if isinstance(self._frame, Mapping) else self._frame.columns
         if name in keys:
             return name
@@ -196,9 +204,9 @@ class Table:
             series = self._frame[key]
             if isinstance(series, pd.DataFrame):
                 raise DataError(
-                    f"data has {series.shape[1]} columns called {name!r}; column names must be unique: rename or drop one"
+                    f"data has {series.shape[1]} columns called {name!r}; names must be unique: rename or drop one"
                 )
-            return series
+            return cast("pd.Series[Any]", series)
         if isinstance(self._frame, Mapping):
             return _mapping_series(name, self._frame[key], self.n)
         return _narwhals_series(self._frame[key])
@@ -293,7 +301,7 @@ def _mapping_series(name: str, values: Any, n: int) -> pd.Series[Any]:
 
 
 def _foreign_values(name: str, values: Any) -> Any:
-    """A polars or pyarrow column inside a mapping."""
+    """Convert a polars or pyarrow column inside a mapping."""
     import narwhals.stable.v1 as nw
 
     try:
@@ -318,7 +326,7 @@ def _narwhals(data: Any) -> Any:
 
 
 def _narwhals_series(series: Any) -> pd.Series[Any]:
-    """A polars, pyarrow, ... column as pandas, without needing pyarrow for polars."""
+    """Convert a polars, pyarrow, ... column to pandas, without needing pyarrow for polars."""
     import narwhals.stable.v1 as nw
 
     dtype = series.dtype
@@ -332,4 +340,9 @@ def _narwhals_series(series: Any) -> pd.Series[Any]:
         dtype = series.dtype
     if dtype.is_numeric() or (isinstance(dtype, nw.Boolean) and not series.null_count()):
         return pd.Series(np.array(series.to_numpy()))
+    if len(series) > _FEW_ROWS:
+        try:
+            return cast("pd.Series[Any]", series.to_pandas())
+        except ImportError:  # polars makes the short cut through pyarrow, which may be absent
+            pass
     return pd.Series(series.to_list())

@@ -11,15 +11,14 @@ from collections.abc import Collection
 
 from interlace.errors import FormulaError
 from interlace.frames.names import encode
-from interlace.frames.safety import canonical
+from interlace.frames.nesting import Cursor, GroupReader, counted
+from interlace.frames.safety import CONTRAST_CLASSES, canonical
 from interlace.frames.tokens import Token, close_of, tokenize
-from interlace.frames.tree import Bar, Cross, Dot, Factor, GroupNode, Leaf, Nest, Node, Number, Offset, Power, Sum
+from interlace.frames.tree import Bar, Cross, Dot, Factor, Node, Number, Offset, Power, Sum
 
 __all__ = ["read_bar", "read_expression", "read_rhs", "read_sides"]
 
 _MAX_TOKENS = 1000
-_MAX_JOINED = 60
-_FACTOR_CALLS = frozenset(("factor", "as.factor", "C"))
 _ALIASES = {"factor": "C", "as.factor": "C"}
 
 
@@ -61,6 +60,7 @@ def read_expression(tokens: list[Token], extra: Collection[str] = (), *, what: s
         raise FormulaError(f"the expression for {what} is too long; compute it as a column of data first")
     pieces: list[str] = []
     end = tokens[0].start if tokens else 0
+    coding = any(token.text in ("C", "factor", "as.factor") for token in tokens)
     for i, token in enumerate(tokens):
         called = i + 1 < len(tokens) and tokens[i + 1].text == "("
         option = i + 1 < len(tokens) and tokens[i + 1].text == "=" and tokens[i + 1].kind == "op"
@@ -72,12 +72,14 @@ def read_expression(tokens: list[Token], extra: Collection[str] = (), *, what: s
             raise FormulaError(
                 f"an operator is missing between {tokens[i - 1].text!r} and {token.text!r} in the formula"
             )
-        pieces.append(" " * (token.start - end > 0) + _python(token, called, option))
+        # C(x, Sum): a contrast, while the column Sum is meant in log(Sum) and in C(Sum)
+        contrast = coding and i > 0 and tokens[i - 1].text in (",", "=")
+        pieces.append(" " * (token.start - end > 0) + _python(token, called, option, contrast))
         end = token.start + len(token.text)
     return canonical("".join(pieces), extra)
 
 
-def _python(token: Token, called: bool, option: bool) -> str:
+def _python(token: Token, called: bool, option: bool, contrast: bool) -> str:
     """Python spelling of one token: columns encoded, R's operators and function names translated."""
     text = token.text
     if token.kind == "quoted":
@@ -88,53 +90,21 @@ def _python(token: Token, called: bool, option: bool) -> str:
         return text
     if text in ("TRUE", "FALSE"):
         return text.capitalize()
-    if called:
-        return _ALIASES.get(text, text) if not keyword.iskeyword(text) else text
-    if text.startswith("contr.") or text in ("Treatment", "Sum", "Helmert", "Poly", "Diff"):
+    if called and not keyword.iskeyword(text):
+        return _ALIASES.get(text, text)
+    if contrast and (text.startswith("contr.") or text in CONTRAST_CLASSES):
         return text
     if keyword.iskeyword(text):
         return text  # a syntax error, or refused, rather than a column: backticks name such a column
     return encode(text)
 
 
-class _Reader:
+class _Reader(Cursor):
     """Recursive descent over the tokens of one right-hand side."""
 
     def __init__(self, tokens: list[Token], extra: Collection[str]) -> None:
-        self.tokens = tokens
+        super().__init__(tokens)
         self.extra = extra
-        self.at = 0
-
-    # -- moving along ------------------------------------------------------------------------------------------
-    def peek(self) -> str:
-        """Text of the next token when it is an operator, else its kind in angle brackets; '' at the end."""
-        if self.at >= len(self.tokens):
-            return ""
-        token = self.tokens[self.at]
-        return token.text if token.kind == "op" else f"<{token.kind}>"
-
-    def take(self) -> Token:
-        self.at += 1
-        return self.tokens[self.at - 1]
-
-    def finish(self) -> None:
-        if self.at >= len(self.tokens):
-            return
-        here = self.tokens[self.at].text
-        if here in ("|", "||"):
-            raise FormulaError("a random-effects term must stand in parentheses: write (1 | group)")
-        if self.at and here in (".", "["):
-            what = "attribute access" if here == "." else "subscripts"
-            raise FormulaError(f"not allowed in a formula: {what}, after {self.tokens[self.at - 1].text!r}")
-        if self.at and self.peek() in ("<name>", "<quoted>", "<number>", "<string>", "("):
-            before = self.tokens[self.at - 1].text
-            raise FormulaError(
-                f"an operator is missing between {before!r} and {here!r} in the formula: write '+' between terms"
-            )
-        raise FormulaError(
-            f"{here!r} cannot be used between terms of a formula; "
-            "put arithmetic and comparisons into I(...), for example I(x > 0)"
-        )
 
     def only_bar(self) -> Node:
         node: Node = self.bar_body() if _has_bar(self.tokens) else self.sum()
@@ -156,6 +126,9 @@ class _Reader:
         sign = 1
         if self.peek() in ("+", "-"):
             sign = -1 if self.take().text == "-" else 1
+            if sign > 0 and self.peek() == "-" and not first:  # x + -1, which R users write
+                self.take()
+                sign = -1
             if self.peek() in ("+", "-"):
                 raise FormulaError(f"two signs in a row in the formula: {self.tokens[self.at - 1].text}{self.peek()}")
         elif not first:
@@ -168,7 +141,7 @@ class _Reader:
         while self.peek() in ("*", "/"):
             op = self.take().text
             node = Cross(op, node, self.interaction())
-            joined = _counted(joined)
+            joined = counted(joined)
         return node
 
     def interaction(self) -> Node:
@@ -177,7 +150,7 @@ class _Reader:
         while self.peek() == ":":
             self.take()
             node = Cross(":", node, self.power())
-            joined = _counted(joined)
+            joined = counted(joined)
         return node
 
     def power(self) -> Node:
@@ -216,7 +189,8 @@ class _Reader:
         text = self.take().text
         if text not in ("0", "1"):
             raise FormulaError(
-                f"the number {text} is not a term of a formula; only 0 and 1 (intercept) are. Arithmetic goes into I(...)"
+                f"the number {text} is not a term of a formula; only 0 and 1 (intercept) are. "
+                "Arithmetic goes into I(...)"
             )
         return Number(int(text))
 
@@ -274,86 +248,10 @@ class _Reader:
         double = self.take().text == "||"
         if self.peek() == "":
             raise FormulaError(f"no grouping factor on the right of the bar in ({text}); write (1 | group)")
-        return Bar(effects, self.nesting(), double)
-
-    # -- grouping factors --------------------------------------------------------------------------------------
-    def nesting(self) -> GroupNode:
-        node = self.crossing()
-        joined = 0
-        while self.peek() == "/":
-            self.take()
-            node = Nest("/", node, self.crossing())
-            joined = _counted(joined)
-        if self.peek() in ("+", "*", "|", "||", "-", "^", "**"):
-            raise FormulaError(
-                f"{self.peek()!r} cannot join grouping factors; use a:b, a/b, or separate terms (1 | a) + (1 | b)"
-            )
-        return node
-
-    def crossing(self) -> GroupNode:
-        node = self.grouping()
-        joined = 0
-        while self.peek() == ":":
-            self.take()
-            node = self.cross(node, self.grouping())
-            joined = _counted(joined)
-        return node
-
-    def cross(self, left: GroupNode, right: GroupNode) -> Nest:
-        for side in (left, right):
-            if isinstance(side, Nest) and side.op == "/":
-                raise FormulaError("a '/' inside a ':' of grouping factors is ambiguous; write the terms out")
-        return Nest(":", left, right)
-
-    def grouping(self) -> GroupNode:
-        kind = self.peek()
-        if kind == "(":
-            return self.bracketed_group()
-        if kind == "<quoted>":
-            column = self.take().text[1:-1]
-            return Leaf(column, column)
-        if kind != "<name>":
-            found = f"found {self.tokens[self.at].text!r}" if kind else "found nothing"
-            raise FormulaError(f"the grouping factor on the right of a bar must be a column; {found}")
-        token = self.take()
-        if self.peek() != "(":
-            return Leaf(token.text, token.text)
-        return self.group_call(token.text)
-
-    def bracketed_group(self) -> GroupNode:
-        end = close_of(self.tokens, self.at)
-        reader = _Reader(self.tokens[self.at + 1 : end], self.extra)
-        node = reader.nesting()
-        reader.finish()
-        self.at = end + 1
-        return Nest(node.op, node.left, node.right, bracketed=True) if isinstance(node, Nest) else node
-
-    def group_call(self, name: str) -> GroupNode:
-        """``factor(g)`` is the column g; ``interaction(a, b)`` is a:b."""
-        end = close_of(self.tokens, self.at)
-        inner = self.tokens[self.at + 1 : end]
-        columns = [t.text[1:-1] if t.kind == "quoted" else t.text for t in inner[::2]]
-        commas = all(t.text == "," for t in inner[1::2]) and len(inner) % 2 == 1
-        named = all(t.kind in ("name", "quoted") for t in inner[::2])
-        self.at = end + 1
-        if commas and named and name in _FACTOR_CALLS and len(columns) == 1:
-            return Leaf(columns[0], f"{name}({columns[0]})")
-        if commas and named and name == "interaction" and len(columns) > 1:
-            node: GroupNode = Leaf(columns[0], columns[0])
-            for column in columns[1:]:
-                node = Nest(":", node, Leaf(column, column))
-            return node
-        raise FormulaError(
-            f"the grouping factor {name}({', '.join(t.text for t in inner if t.text != ',')}) is not a column; "
-            "compute it as a column of data first (factor(g) and interaction(a, b) are understood)"
-        )
-
-
-def _counted(joined: int) -> int:
-    """One more, as long as the chain stays short enough to walk."""
-    if joined >= _MAX_JOINED:
-        raise FormulaError(f"more than {_MAX_JOINED} names are joined by ':', '*' or '/' in one term of the formula")
-    return joined + 1
+        groups = GroupReader(self.tokens, self.at)
+        group = groups.nesting()
+        self.at = groups.at
+        return Bar(effects, group, double)
 
 
 def _has_bar(tokens: list[Token]) -> bool:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 
-from interlace.errors import DataError, FormulaError, ModelError
+from interlace.errors import DataError, FormulaError
 from interlace.frames.adapt import Table, compact
 from interlace.frames.design import Design, DesignSpec, RandomSpec, RandomTerm
-from interlace.frames.encode import Encoder, assemble, fit_encoder
+from interlace.frames.encode import Encoder, assemble, fit_encoder, recoded
 from interlace.frames.evaluate import evaluate, inspect
-from interlace.frames.grouping import GroupSpec, fit_group
-from interlace.frames.names import display, suggest, unknown_message
+from interlace.frames.grouping import GroupSpec, fit_group, restrict_group
+from interlace.frames.names import RESERVED, suggest, unknown_message
 from interlace.frames.parse import Formula, RandomPart, parse, with_columns
 from interlace.frames.rows import Rows
 from interlace.frames.select import PerRow, per_row, select_rows
@@ -62,12 +63,13 @@ def build(request: Request) -> Design:
     X, x_names, assign = assemble(blocks, encoders, rows)
     parts = [_random_part(part, rows, encoders, request) for part in formula.random]
     total = _offset_values(formula, rows, offset)
-    weight = None if weights is None else rows.take(weights.values)
+    weight = None if weights is None else np.array(rows.take(weights.values))
 
     terms, specs, structures = _ordered(parts, formula.random, request.covariance)
     spec = DesignSpec(
         formula=formula, x_names=x_names, blocks=blocks, encoders=encoders, random=specs,
-        offset_column=None if offset is None else offset.column, offset_given=offset is not None and offset.column is None,
+        offset_column=None if offset is None else offset.column,
+        offset_given=offset is not None and offset.column is None,
         weights_column=None if weights is None else weights.column, covariance=structures,
     )  # fmt: skip
     design = Design(
@@ -90,7 +92,10 @@ def _parsed(request: Request) -> Formula:
             raise FormulaError(f"contrasts[{name!r}] is {contrast!r}; choose one of {choices}")
     groups, random = _texts("groups", request.groups), _texts("random", request.random)
     for name, function in request.extra.items():
-        if not (callable(function) and name.isidentifier() and "__" not in name):
+        if name in RESERVED:
+            raise FormulaError(f"extra_transforms names {name!r}, which means something in formulas already; rename it")
+        checked: Any = function  # whatever the caller put there
+        if not (callable(checked) and name.isidentifier() and "__" not in name):
             raise TypeError(f"extra_transforms[{name!r}] must be a function under a plain name")
     formula = parse(request.formula, groups, random, frozenset(request.extra))
     if formula.response.kind == "cbind":
@@ -116,7 +121,7 @@ def _texts(argument: str, given: Any) -> tuple[str, ...] | None:
 
 
 def _without_dot(formula: Formula, table: Table, given: Iterable[PerRow | None]) -> Formula:
-    """``.`` is every column that the response, the groups, weights and offsets leave; unlike R's, no grouping column."""
+    """Let ``.`` stand for every column that response, groups, weights and offsets leave; R's includes the groups."""
     taken = {name for code in (*formula.response.codes, *formula.offsets) for name in inspect(code).columns}
     taken.update(name for part in formula.random for name in part.group.columns)
     taken.update(p.column for p in given if p is not None and p.column is not None)
@@ -188,14 +193,12 @@ def _random_part(
     part: RandomPart, rows: Rows, fixed: Mapping[str, Encoder], request: Request
 ) -> tuple[IntArray, GroupSpec, FloatArray, RandomSpec]:
     codes, group = fit_group(part.group, rows)
-    encoders = _encoders({code for term in part.terms for code in term}, rows, {}, request.extra)
+    codes_used = {code for term in part.terms for code in term}
+    # Contrasts asked for by contrasts= are for the fixed effects alone, as in lme4; the rest is encoded only once.
+    shared = {code: encoder for code, encoder in fixed.items() if code in codes_used and not recoded(encoder)}
+    encoders = {**_encoders(codes_used - shared.keys(), rows, {}, request.extra), **shared}
     blocks = scope(part.terms, lambda code: encoders[code].categorical)
     Z, names, _ = assemble(blocks, encoders, rows)
-    if not names:
-        listed = " + ".join(":".join(map(display, term)) or "1" for term in part.terms)
-        raise ModelError(
-            f"the random-effects term ({listed} | {part.group.name}) has no columns: its factor has one level"
-        )
     return codes, group, Z, RandomSpec("", group, names, blocks, encoders)
 
 
@@ -207,7 +210,7 @@ def _ordered(
     """Put terms into lme4's order and name them."""
     sizes = [len(group.levels) for _, group, _, _ in parts]
     order = list(range(len(parts)))
-    if any(b > a for a, b in zip(sizes, sizes[1:], strict=False)):
+    if any(b > a for a, b in pairwise(sizes)):
         order = sorted(order, key=sizes.__getitem__)[::-1]
     keys = _unique_keys([random[i].group.name for i in order])
     for name, structure in covariance.items():
@@ -292,16 +295,13 @@ def _subset(design: Design, keep: IntArray) -> Design:
     parts, random = [], []
     for term, spec in zip(design.terms, design.spec.random, strict=True):
         codes, kept = compact(term.codes[keep], len(term.levels))
-        if kept is not None:
-            raise DataError(
-                f"every row of some levels of {term.group!r} is undefined (NaN) in an expression of the formula "
-                f"({', '.join(str(term.levels[i]) for i in np.setdiff1d(np.arange(len(term.levels)), kept)[:5])}); drop these rows first"
-            )
-        parts.append(replace(term, codes=codes, Z=np.ascontiguousarray(term.Z[keep])))
-        random.append(spec)
+        group = spec.group if kept is None else restrict_group(spec.group, kept)
+        parts.append(replace(term, codes=codes, levels=group.levels, Z=np.ascontiguousarray(term.Z[keep])))
+        random.append(replace(spec, group=group))
     return replace(
         design,
-        y=design.y[keep], X=np.ascontiguousarray(design.X[keep]), terms=tuple(parts), rows=design.rows[keep],
+        spec=replace(design.spec, random=tuple(random)), terms=tuple(parts), rows=design.rows[keep],
+        y=design.y[keep], X=np.ascontiguousarray(design.X[keep]),
         weights=None if design.weights is None else design.weights[keep],
         offset=None if design.offset is None else design.offset[keep],
     )  # fmt: skip

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Design", "DesignSpec", "NewRows", "RandomSpec", "RandomTerm", "build_design", "new_rows", "update_formula"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RandomTerm:
     """One random-effects term, evaluated on the rows in use.
 
@@ -50,7 +50,7 @@ class RandomTerm:
     structure: Structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NewRows:
     """A design evaluated on new data. Rows with a missing value have ``valid`` False and zeros elsewhere.
 
@@ -73,7 +73,7 @@ class NewRows:
     index: pd.Index[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RandomSpec:
     """What is needed to evaluate one random-effects term on new data."""
 
@@ -84,7 +84,7 @@ class RandomSpec:
     encoders: Mapping[str, Encoder]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DesignSpec:
     """What is needed to evaluate a design on new data; holds no rows.
 
@@ -119,7 +119,7 @@ class DesignSpec:
     covariance: Mapping[str, Structure]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Design:
     """A model's arrays, on the n rows in use, with p fixed-effects columns.
 
@@ -205,6 +205,7 @@ def build_design(
     random : str or list of str, optional
         Random-effects terms given apart from the formula.
     weights, offset : column name or array-like of one value per row of ``data``, optional
+        Arrays count by position, whatever index they carry.
     contrasts : mapping from column to {"treatment", "sum", "helmert", "poly"}, optional
         For factors among the fixed effects, as in lme4; random slopes keep treatment contrasts.
     covariance : mapping from group to {"unstructured", "diagonal"}, optional

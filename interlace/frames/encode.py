@@ -21,7 +21,7 @@ from interlace.frames.rows import Rows, refuse_infinite
 from interlace.frames.terms import Scoped
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["Encoder", "assemble", "fit_encoder"]
+__all__ = ["Encoder", "assemble", "fit_encoder", "recoded"]
 
 Extra: TypeAlias = Mapping[str, Callable[..., Any]]
 #: Name and values of one column; None for a constant one.
@@ -100,7 +100,10 @@ class FormulaicEncoder:
         """Its columns, shape (n,) each."""
         full = self.categorical and not reduced
         spec = self.alone if full else self.beside_constant
-        matrix = _through_formulaic(self.expression, spec, self._frame(rows), self.extra)
+        matrix = rows.learned.get((self._key, full))
+        if matrix is None:
+            frame = _formulaic_frame(self.expression, rows, self.levels)
+            matrix = _through_formulaic(self.expression, spec, frame, self.extra)
         skip = 0 if full else 1  # the constant
         return [
             (self._name(name), _finite(np.array(matrix[:, i], dtype=np.float64), self.expression.label))
@@ -108,8 +111,9 @@ class FormulaicEncoder:
             if i >= skip
         ]
 
-    def _frame(self, rows: Rows) -> pd.DataFrame:
-        return _formulaic_frame(self.expression, rows, self.levels)
+    @property
+    def _key(self) -> str:
+        return self.prefix[0] if self.prefix is not None else self.expression.code
 
     def _name(self, name: str) -> str:
         if self.prefix is not None and name.startswith(self.prefix[0]):
@@ -129,7 +133,7 @@ def fit_encoder(code: str, rows: Rows, contrasts: Mapping[str, str], extra: Extr
         if kind == "column" and not rows.is_factor(name):
             if name in contrasts:
                 raise FormulaError(
-                    f"contrasts= names {name!r}, which is numeric; write C({quote(name)}) in the formula to make it a factor"
+                    f"contrasts= names {name!r}, which is numeric; write C({quote(name)}) in the formula for a factor"
                 )
             return NumberEncoder(expression)
         contrast = contrasts.get(name) or contrasts.get(expression.label, "treatment")
@@ -144,6 +148,11 @@ def fit_encoder(code: str, rows: Rows, contrasts: Mapping[str, str], extra: Extr
     return _fit_formulaic(expression, rows, extra)
 
 
+def recoded(encoder: Encoder) -> bool:
+    """Whether ``contrasts=`` changed the coding of this factor."""
+    return isinstance(encoder, FormulaicEncoder) and encoder.prefix is not None
+
+
 def _fit_formulaic(expression: Expression, rows: Rows, extra: Extra, instead: str | None = None) -> FormulaicEncoder:
     from formulaic import Formula  # type: ignore[import-untyped]
     from formulaic.parser.types import Factor, Term  # type: ignore[import-untyped]
@@ -154,10 +163,14 @@ def _fit_formulaic(expression: Expression, rows: Rows, extra: Extra, instead: st
     factors = [n for n in expression.columns if rows.column(n).kind != "number" or _is_c(expression) or instead]
     levels = {} if hashed else {name: rows.factor(name)[1] for name in factors}
     frame = _formulaic_frame(expression, rows, levels)
-    beside = _learn(expression, Formula([constant, factor], _ordering="none"), frame, extra)
+    matrix = _through_formulaic(expression, Formula([constant, factor], _ordering="none"), frame, extra)
+    key, beside, alone = instead or expression.code, matrix.model_spec, None
+    rows.learned[key, False] = np.asarray(matrix)
     blocks = [s for part in beside.structure for s in part.scoped_terms if s.factors]
     spans = any(f.reduced for block in blocks for f in block.factors)
-    alone = _learn(expression, Formula([factor], _ordering="none"), frame, extra) if spans else None
+    if spans:
+        matrix = _through_formulaic(expression, Formula([factor], _ordering="none"), frame, extra)
+        alone, rows.learned[key, True] = matrix.model_spec, np.asarray(matrix)
     prefix = (instead, expression.label) if instead else None
     return FormulaicEncoder(expression, beside, alone, levels, dict(extra), prefix)
 
@@ -177,10 +190,6 @@ def _formulaic_frame(expression: Expression, rows: Rows, levels: Mapping[str, pd
     return pd.DataFrame(columns)
 
 
-def _learn(expression: Expression, formula: Any, frame: pd.DataFrame, extra: Extra) -> Any:
-    return _through_formulaic(expression, formula, frame, extra).model_spec
-
-
 def _through_formulaic(expression: Expression, spec: Any, frame: pd.DataFrame, extra: Extra) -> Any:
     """Evaluate in a context of its own, so that no variable of the caller's is ever seen."""
     context = {**FUNCTIONS, **extra}
@@ -190,10 +199,9 @@ def _through_formulaic(expression: Expression, spec: Any, frame: pd.DataFrame, e
     except InterlaceError:
         raise
     except Exception as error:
-        reason = str(error.__cause__ or error).strip().splitlines()
-        raise DataError(
-            f"the term {expression.label} of the formula cannot be evaluated: {reason[0] if reason else type(error).__name__}"
-        ) from error
+        lines = str(error.__cause__ or error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+        raise DataError(f"the term {expression.label} of the formula cannot be evaluated: {reason}") from error
 
 
 def _finite(values: FloatArray, label: str) -> FloatArray:

@@ -28,7 +28,8 @@ _BINARY: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: np.floor_divide, ast.Mod: np.mod, ast.Pow: np.power,
 }  # fmt: skip
 _COMPARE: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
-    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge, ast.Eq: operator.eq, ast.NotEq: operator.ne,
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne,
 }  # fmt: skip
 
 
@@ -158,7 +159,7 @@ def _value(node: ast.expr, read: Callable[[str], Any], whole: Expression) -> Any
 
 
 def _compared(op: type[ast.AST], a: Any, b: Any, whole: Expression) -> Any:
-    texts = [isinstance(side, str) or getattr(side, "dtype", None) == object for side in (a, b)]
+    texts = [isinstance(side, str) or (isinstance(side, np.ndarray) and side.dtype.kind == "O") for side in (a, b)]
     if texts[0] != texts[1]:
         raise DataError(f"{whole.label} in the formula compares text with numbers; put both into the same kind")
     return np.asarray(_COMPARE[op](a, b), dtype=np.bool_)

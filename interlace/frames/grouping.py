@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from interlace.frames.rows import Rows
 from interlace.frames.tree import Group
 from interlace.typing import IntArray
 
-__all__ = ["GroupSpec", "code_group", "fit_group"]
+__all__ = ["GroupSpec", "code_group", "fit_group", "restrict_group"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GroupSpec:
     """A grouping factor as it was in the fit.
 
@@ -57,6 +57,14 @@ def fit_group(group: Group, rows: Rows) -> tuple[IntArray, GroupSpec]:
         parts.append(levels)
         stages.append(keys)
     return codes, GroupSpec(group, _labels(parts, trail), tuple(parts), tuple(stages))
+
+
+def restrict_group(spec: GroupSpec, kept: IntArray) -> GroupSpec:
+    """Keep only the levels ``kept``, ascending positions among the fitted ones."""
+    if not spec.stages:
+        levels = spec.levels[kept]
+        return replace(spec, levels=levels, parts=(levels,))
+    return replace(spec, levels=spec.levels[kept], stages=(*spec.stages[:-1], spec.stages[-1][kept]))
 
 
 def code_group(spec: GroupSpec, rows: Rows) -> IntArray:

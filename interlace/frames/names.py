@@ -22,6 +22,8 @@ _SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _DOTTED = re.compile(r"[^\W\d][\w.]*\Z")
 _CODED = re.compile(r"__c([0-9a-f]+)__")
 
+_AMBIGUOUS = frozenset(("TRUE", "FALSE", "True", "False", "None", "Treatment", "Poly", "Sum", "Helmert", "Diff"))
+
 #: Names that mean something to the formula language; a column called so is always replaced by its code.
 RESERVED = frozenset(
     [
@@ -70,14 +72,16 @@ RESERVED = frozenset(
 
 @lru_cache(maxsize=4096)
 def encode(name: str) -> str:
-    """Identifier that stands for the column ``name`` inside an expression."""
-    plain = _SIMPLE.match(name) and not keyword.iskeyword(name) and name not in RESERVED and "__" not in name
+    """Return the identifier that stands for the column ``name`` inside an expression."""
+    plain = (
+        _SIMPLE.match(name) and not keyword.iskeyword(name) and name not in RESERVED | _AMBIGUOUS and "__" not in name
+    )
     return name if plain else f"__c{name.encode('utf-8', 'surrogatepass').hex()}__"
 
 
 @lru_cache(maxsize=4096)
 def decode(identifier: str) -> str:
-    """Column name that ``identifier`` stands for."""
+    """Return the column name that ``identifier`` stands for."""
     found = _CODED.fullmatch(identifier)
     return _unhex(found) if found else identifier
 
@@ -88,7 +92,7 @@ def _unhex(found: re.Match[str]) -> str:
 
 def quote(name: str) -> str:
     """Write a column name as a formula would: in backticks where it is not a plain (or dotted) name."""
-    needs = not _DOTTED.match(name) or keyword.iskeyword(name) or "__" in name
+    needs = not _DOTTED.match(name) or keyword.iskeyword(name) or "__" in name or name in _AMBIGUOUS
     return f"`{name}`" if needs else name
 
 

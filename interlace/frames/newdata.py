@@ -21,7 +21,7 @@ __all__ = ["evaluate_new"]
 
 
 def evaluate_new(spec: DesignSpec, newdata: FrameLike, wanted: Collection[str]) -> NewRows:
-    """Fixed part, offset, and the random-effects terms whose keys are ``wanted``, on the rows of ``newdata``."""
+    """Evaluate fixed part, offset, and the random-effects terms whose keys are ``wanted``."""
     table = Table(newdata)
     terms = [term for term in spec.random if term.key in wanted]
     names = _needed(spec, terms)

@@ -124,7 +124,7 @@ class Formula:
 
     @cached_property
     def plain(self) -> bool:
-        """Whether every expression is a bare column or factor, so that none can be undefined where its column is not."""
+        """Whether all expressions are bare columns or factors: none can be undefined where its column is not."""
         return all(inspect(code).kind in ("column", "levels") for code in (*self.response.codes, *self.codes))
 
 
@@ -267,7 +267,7 @@ def replace_dot(node: Node, by: Node) -> Node:
 
 
 def with_columns(formula: Formula, columns: Sequence[str]) -> Formula:
-    """``formula`` with ``.`` standing for ``columns``."""
+    """Let ``.`` in ``formula`` stand for ``columns``."""
     if not columns:
         raise FormulaError("'.' in the formula stands for all other columns, but the data have none")
     fixed = replace_dot(formula.fixed, Sum(tuple((1, Factor(encode(name))) for name in columns)))

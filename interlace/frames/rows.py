@@ -51,6 +51,8 @@ class Rows:
         self.table = table
         self.chosen = chosen
         self.n = table.n if chosen is None else len(chosen)
+        #: Matrices that formulaic made of these very rows while it learned from them.
+        self.learned: dict[tuple[str, bool], FloatArray] = {}
         self._numbers: dict[str, FloatArray] = {}
         self._factors: dict[str, tuple[IntArray, pd.Index[Any]]] = {}
 
@@ -60,11 +62,11 @@ class Rows:
         return np.arange(self.n, dtype=np.int64) if self.chosen is None else self.chosen
 
     def take(self, values: Any) -> Any:
-        """The chosen rows of an array over all rows."""
+        """Pick the chosen rows of an array over all rows."""
         return values if self.chosen is None else values[self.chosen]
 
     def column(self, name: str) -> Column:
-        """The whole column, for its kind and dtype."""
+        """Return the whole column, for its kind and dtype."""
         return self.table.column(name)
 
     def is_factor(self, name: str) -> bool:
@@ -118,7 +120,7 @@ class Rows:
         return match_levels(codes, found, levels)
 
     def known_codes(self, name: str, levels: pd.Index[Any]) -> IntArray:
-        """The same for a predictor, where a level that the fit has not seen is an error."""
+        """Code a predictor within given levels; a level that the fit has not seen is an error."""
         codes, found = self.factor(name)
         if found is levels:  # the very rows that the levels come from
             return codes
@@ -128,13 +130,13 @@ class Rows:
             shown = ", ".join(repr(u) for u in unseen[:5]) + (", ..." if len(unseen) > 5 else "")
             have = ", ".join(repr(str(level)) for level in levels[:10]) + (", ..." if len(levels) > 10 else "")
             raise DataError(
-                f"factor {name!r} has level{'s' * (len(unseen) > 1)} {shown} that the fit has not seen (it knows {have}); "
-                "drop those rows, or refit with data that have them"
+                f"factor {name!r} has level{'s' * (len(unseen) > 1)} {shown} that the fit has not seen "
+                f"(it knows {have}); drop those rows, or refit with data that have them"
             )
         return within
 
     def series(self, name: str) -> pd.Series[Any]:
-        """The column as formulaic should see it: plain dtypes, observed categories only."""
+        """Return the column as formulaic should see it: plain dtypes, observed categories only."""
         column = self.table.column(name)
         if column.kind == "factor":
             codes, levels = self.factor(name)

@@ -15,7 +15,7 @@ from collections.abc import Collection
 from interlace.errors import FormulaError
 from interlace.frames.names import decode, display
 
-__all__ = ["CONTRASTS", "ELEMENTWISE", "STATEFUL", "canonical"]
+__all__ = ["CONTRASTS", "CONTRAST_CLASSES", "ELEMENTWISE", "STATEFUL", "canonical"]
 
 #: Functions of one column, evaluated row by row; also as ``np.<name>``.
 ELEMENTWISE = frozenset(["log", "log2", "log10", "log1p", "exp", "expm1", "sqrt", "abs", "sin", "cos", "tan"])
@@ -24,7 +24,7 @@ STATEFUL = frozenset(["C", "poly", "bs", "cs", "cr", "cc", "center", "scale", "l
 #: Ways to code a factor, ``contr.<name>``.
 CONTRASTS = frozenset(["treatment", "sum", "helmert", "poly", "diff", "sas", "SAS"])
 
-_PATSY_CONTRASTS = frozenset(["Treatment", "Sum", "Helmert", "Poly", "Diff"])
+CONTRAST_CLASSES = frozenset(["Treatment", "Sum", "Helmert", "Poly", "Diff"])
 _MAX_NODES = 400
 _MAX_POWER = 64
 _MAX_SIZE = 1000  # degrees, degrees of freedom, buckets: anything above only exhausts memory
@@ -91,10 +91,9 @@ class _Checker:
 
     def refuse(self, what: str, remedy: str = "") -> FormulaError:
         remedy = (
-            remedy
-            or "only the documented transforms, arithmetic and comparisons may be used; compute anything else as a column"
+            remedy or "documented transforms, arithmetic and comparisons; compute anything else as a column of data"
         )
-        return FormulaError(f"not allowed in a formula: {what}, in {_shown(self.source)}. Instead: {remedy}.")
+        return FormulaError(f"not allowed in a formula: {what}, in {_shown(self.source)}. Use instead: {remedy}.")
 
     def value(self, node: ast.AST) -> None:
         """Accept something that has a value for every row, or a number."""
@@ -180,7 +179,7 @@ class _Checker:
                 return name
             raise self.refuse(
                 f"a call of {decode(name)}()",
-                "one of the documented transforms, or a function of yours through control=Control(extra_transforms=...)",
+                "a documented transform, or a function of yours through control=Control(extra_transforms=...)",
             )
         raise self.unlisted(node)
 
@@ -218,7 +217,7 @@ class _Checker:
         if isinstance(func, ast.Attribute):
             good = isinstance(func.value, ast.Name) and func.value.id == "contr" and func.attr in CONTRASTS
         else:
-            good = isinstance(func, ast.Name) and func.id in _PATSY_CONTRASTS
+            good = isinstance(func, ast.Name) and func.id in CONTRAST_CLASSES
         if not good:
             raise self.refuse(
                 f"{_shown(ast.unparse(func))} as contrasts", "contr.treatment, contr.sum, contr.helmert or contr.poly"

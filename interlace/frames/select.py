@@ -91,7 +91,8 @@ def _judge_missing(mask: BoolArray, counts: dict[str, int], na_action: str) -> N
         )
     if mask.all():
         raise DataError(
-            f"no row is left: every row has a missing value in some column of the model. Missing values by column: {listed}"
+            "no row is left: every row has a missing value in some column of the model. "
+            f"Missing values by column: {listed}"
         )
 
 

@@ -35,7 +35,7 @@ def flatten(node: Node, sign: int = 1) -> list[tuple[int, Node]]:
 
 
 def term_key(term: Term) -> frozenset[str]:
-    """What makes two terms the same: ``a:b`` and ``b:a`` are."""
+    """Return what makes two terms the same: ``a:b`` and ``b:a`` are."""
     return frozenset(term)
 
 

@@ -117,7 +117,7 @@ Node: TypeAlias = Number | Factor | Dot | Offset | Sum | Cross | Power | Bar
 
 
 def write(node: Node, *, inner: bool = False) -> str:
-    """Formula text of ``node``; ``inner`` brackets sums."""
+    """Write ``node`` as formula text; ``inner`` brackets sums."""
     match node:
         case Number(value):
             return str(value)
@@ -172,7 +172,7 @@ def write_group(node: GroupNode) -> str:
 
 
 def groups_of(node: GroupNode) -> tuple[Group, ...]:
-    """Grouping factors that ``node`` stands for: one, unless it nests with ``/``.
+    """Return the grouping factors that ``node`` stands for: one, unless it nests with ``/``.
 
     ``a/b`` gives ``b:a`` and ``a``; ``a/b/c`` gives ``c:(b:a)``, ``b:a`` and ``a``, as lme4 names them.
     """

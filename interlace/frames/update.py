@@ -27,7 +27,7 @@ def updated(old: str, new: str, extra: Collection[str] = ()) -> str:
 
 
 def _response(old: list[Token], new: list[Token], extra: Collection[str]) -> Response:
-    """New left-hand side with ``.`` replaced by the old one."""
+    """Build the new left-hand side, with ``.`` replaced by the old one."""
     if not new:
         return read_response(old, extra)
     text = read_response(old, extra).text

@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interlace.errors import ModelError
 from interlace.rbridge.agreement import AgreementTable, compare
 from interlace.rbridge.names import r_formula
 from interlace.rbridge.ours import numbers_of
-from interlace.rbridge.run import lmer
+from interlace.rbridge.run import fit_in_r
 from interlace.rbridge.session import require, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
+
+    from interlace.frames.design import RandomTerm
 
 __all__ = ["check"]
 
@@ -39,28 +42,42 @@ def check(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> Agr
     ------
     ImportError
         When rpy2, R or lme4 is missing; the message says what to install.
+    ModelError
+        For a covariance structure that lme4 does not have.
+    FormulaError
+        For a function in the formula that R's formulas do not have.
 
     Examples
     --------
     >>> import interlace
     >>> df = interlace.datasets.load("sleepstudy")
     >>> result = interlace.fit("Reaction ~ Days + (Days | Subject)", df)
-    >>> interlace.rbridge.check(result).agrees  # doctest: +SKIP
+    >>> not interlace.rbridge.available() or interlace.rbridge.check(result).agrees
     True
     """
     require()
     design = result.state.problem.design
-    theirs = lmer(
+    _require_counterpart(design.terms)
+    theirs = fit_in_r(
         r_formula(design.formula, offsets=False),
         result.model.data.frame,
         reml=bool(result.state.reml),
         weights=design.weights,
         offset=design.offset,
-        contrasts=design.spec.contrasts,
-        newdata=newdata,
+        contrasts=result.call.contrasts or {},
+        newdata=newdata or {},
     )
     ours = replace(numbers_of(result, newdata), rows=np.arange(design.y.size, dtype=np.int64))
     return compare(ours, theirs, reference=reference())
+
+
+def _require_counterpart(terms: Sequence[RandomTerm]) -> None:
+    for term in terms:
+        if term.structure == "diagonal" and term.Z.shape[1] > 1:
+            raise ModelError(
+                f"lme4 has no diagonal covariance within one term, as ({' + '.join(term.names)} | {term.group}) has: "
+                f"write (x || {term.group}) with numeric x, which is the same model in separate terms"
+            )
 
 
 def reference() -> str:

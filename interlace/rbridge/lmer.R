@@ -41,8 +41,8 @@ interlace_optimizers <- list(
   }
 )
 
-# Gradient by the seven-point rule and Hessian by central differences, at 0 in the coordinates z of par + W z. Long steps
-# suffer from curvature and short ones from rounding: each coordinate takes the step where halving it matters least.
+# Gradient by the seven-point rule and Hessian by central differences, at 0 in the coordinates z of par + W z. Long
+# steps suffer from curvature, short ones from rounding: each coordinate takes the step where halving matters least.
 interlace_derivatives <- function(fn, par, W, steps = 0.16 / 2^(0:5), step = 0.03) {
   k <- ncol(W)
   along <- function(...) {

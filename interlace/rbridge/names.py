@@ -162,14 +162,15 @@ def _right_hand_side(text: str, offsets: bool) -> str:
             written.append(quote_name(word))
         else:
             written.append(word)
-    return re.sub(r"^\s*\+\s*|\s*\+\s*(?=\+)|\s*\+\s*$", "", "".join(written)).strip() or "1"
+    joined = re.sub(r"^\s*\+|\s*\+(?=\s*\+)|\s*\+\s*$", "", "".join(written))  # what left-out offsets leave
+    return re.sub(r"\s+", " ", joined).strip() or "1"
 
 
 def _call(function: str, inside: str, offsets: bool) -> str:
     if function == "offset":
         return f"offset({deparse(inside)})" if offsets else ""
-    if function == "diag" and len(bar := _split(inside, "|")) == 2:
-        return f"({bar[0].strip()} || {bar[1].strip()})"  # the same model when its covariates are numeric
+    if function == "diag":
+        raise FormulaError("diag(x | g) has no counterpart in lme4: write (x || g), which is the same for numeric x")
     return deparse(f"{function}({inside})")
 
 

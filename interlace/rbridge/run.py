@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from interlace.typing import FloatArray
 
-__all__ = ["lmer", "r_contrasts"]
+__all__ = ["fit_in_r", "lmer", "r_contrasts"]
 
 _WEIGHTS, _OFFSET = "interlace_weights", "interlace_offset"
 _CONTRASTS = {name: f"contr.{name}" for name in ("treatment", "sum", "helmert", "poly")}
@@ -66,6 +66,30 @@ def lmer(
     RError
         When R refuses the model.
     """
+    return fit_in_r(
+        r_formula(formula),
+        data,
+        reml=reml,
+        weights=weights,
+        offset=offset,
+        contrasts=contrasts or {},
+        newdata=newdata or {},
+        **options,
+    )
+
+
+def fit_in_r(
+    formula: str,
+    data: pd.DataFrame,
+    *,
+    reml: bool,
+    weights: str | FloatArray | None,
+    offset: str | FloatArray | None,
+    contrasts: Mapping[str, str],
+    newdata: Mapping[str, pd.DataFrame],
+    **options: Any,
+) -> FitNumbers:
+    """Do what :func:`lmer` does, from a formula that is R's already."""
     extra: dict[str, Any] = {}
     columns: dict[str, str | None] = {}
     for kind, name, given in (("weights", _WEIGHTS, weights), ("offset", _OFFSET, offset)):
@@ -73,13 +97,13 @@ def lmer(
         if given is not None and not isinstance(given, str):
             extra[name] = given
     record = call_lmer(
-        r_formula(formula),
+        formula,
         data.assign(**extra) if extra else data,
         reml=reml,
         weights=columns["weights"],
         offset=columns["offset"],
-        contrasts=r_contrasts(contrasts or {}),
-        newdata=newdata or {},
+        contrasts=r_contrasts(contrasts),
+        newdata=newdata,
         **options,
     )
     return FitNumbers.from_record(record)

@@ -113,7 +113,12 @@ def test_unknown_variable_with_suggestion(data):
 def test_callers_variables_are_never_captured(data):
     secret = np.ones(40)
     assert secret.sum() == 40
-    for formula in ("y ~ secret + (1 | g)", "y ~ poly(secret, 2) + (1 | g)", "y ~ log(secret) + (1 | g)", "y ~ pi + (1|g)"):
+    for formula in (
+        "y ~ secret + (1 | g)",
+        "y ~ poly(secret, 2) + (1 | g)",
+        "y ~ log(secret) + (1 | g)",
+        "y ~ pi + (1|g)",
+    ):
         with pytest.raises(FormulaError, match="formula refers to unknown variables"):
             build_design(formula, data)
 
@@ -172,29 +177,36 @@ def test_bad_contrasts_and_covariance(data):
 
 BREAKOUTS = [
     "C.__class__", "x.__class__", "`x`.__class__", "log.__globals__", "np.load('f')", "np.load", "np.linalg.inv(x)",
-    "np.log.__class__(x)", "np.__dict__", "log(x).mean()", "log(x).__class__", "(x).__class__", "x.mean()", "x.values",
-    "x[0]", "log(x)[0]", "log(x[0])", "I(x[0])", "I([x][0])", "I({'a': x})", "I({x})", "I([x])", "I((x, x))",
-    "I(lambda: 1)", "I((lambda: x)())", "log(lambda x: x)", "I([i for i in x])", "I({i for i in x})", "I(i for i in x)",
-    "I({i: i for i in x})", "__import__('os')", "I(__import__('os'))", "log(__import__('os').system('true'))",
-    "poly(x, __import__('os'))", "I(f'{x}')", "f'{x}'", "I(f\"{x.__class__}\")", "poly(x, f'{x}')", "I(x := 3)", "(x := 3)",
-    "poly(x, degree := 2)", "open('x')", "I(open('x'))", "eval('x')", "exec('x')", "I(eval('1'))", "getattr(x, 'y')",
-    "globals()", "locals()", "vars()", "print(x)", "I(print(x))", "compile('1', '', 'eval')", "type(x)", "object()",
-    "x if x else x", "I(x if x else x)", "I(x and x)", "I(x or x)", "I(not x)", "I(~x)", "I(x | x)", "I(x & x)", "I(x << 9)",
-    "I(x @ x)", "I(x is x)", "I(x in x)", "I(1 < x < 2)", "I(await x)", "I((yield x))", "log(*x)", "log(**x)", "poly(*x)",
-    "poly(x, **{'degree': 2})", "C(f, **Treatment)", "poly(x, 10**10)", "poly(x, 10000000000)", "poly(x, degree=999999)",
-    "bs(x, df=10000000)", "hashed(f, levels=10000000000)", "I(9**9**9)", "I(9**9**9**9 * x)", "I(x**(9**9))", "I(x**10000)",
-    "I(x**x)", "I(2**x)", "I('a' * 10)", "I('a' * x)", "I(x + 'a')", "log('x')", "poly('x', 2)", "I(None)", "I(True)", "I(...)", "I(b'a')",
-    "I(1j * x)", "Q(x)", "Q('x' + 'y')", "Q(f'x')", "Q('x', 'y')", "Q(Q('x'))", "Q(name='x')", "C(f, print)", "C(f, contr.__class__)", "C(f, contr.x.y)",
-    "C(f, np.log)", "C(f, x)", "C(f, contr.sum.__call__())", "C(f, contr.treatment(base=x))", "C(f, contr.treatment(eval('1')))",
-    "C(f, {'a': [1]})", "C(f, levels=[x])", "C(f, levels=[[1]])", "C(f, levels=[i for i in 'ab'])", "C(f, spans_intercept=eval('1'))",
-    "C(f, lambda x: x)", "I(x)(x)", "log(x)(x)", "(log)(x)", "I(log)(x)", "(lambda: 1)()", "log", "I(I)", "poly", "contr.sum(x)",
-    "ｅｖａｌ('1')", "I(ｅｖａｌ('1'))", "I(x.ｅｖａｌ)", "ｌｏｇ.__class__", "_＿class_＿(x)", "I(x._＿class_＿)", "{x}", "{x + 1}", "{__import__('os')}",
-    "`__import__`('os')", "`eval`('1')", "I(`eval`('1'))", "`log`(x)", "I(`x`(1))", "`x.__class__`", "\\x", "x; import os", "x\nimport os",
-    "I(x); 1", "I(x)) + (eval('1')", "x # comment", "I(x # comment\n)", "I('''x''')", "I(\"\"\"x\"\"\")", "@x", "x = 1", "I(x = 1)", "log(x=x)",
-    "breakpoint()", "__builtins__", "`__builtins__`", "I(__builtins__)", "I(`__builtins__`)", "__c6c6f67__(x)", "np.abs.reduce(x)", "np.exp(x, out=x)",
-    "log(x, where=x)", "np", "np.pi", "I(np.pi * x)", "np.vectorize(x)", "np.frompyfunc(x, 1, 1)", "numpy.log(x)", "os.system('true')", "pd.eval('1')",
-    "lag(x, x)", "bs(x, knots=x)", "center(x, ddof=eval('1'))", "I(x).T", "0 .__class__", "1.0.real", "x.y.z", "I(x.y.z)", "pandas.read_pickle('x')",
+    "np.log.__class__(x)", "np.__dict__", "log(x).mean()", "log(x).__class__", "(x).__class__", "x.mean()",
+    "x.values", "x[0]", "log(x)[0]", "log(x[0])", "I(x[0])", "I([x][0])", "I({'a': x})", "I({x})", "I([x])",
+    "I((x, x))", "I(lambda: 1)", "I((lambda: x)())", "log(lambda x: x)", "I([i for i in x])", "I({i for i in x})",
+    "I(i for i in x)", "I({i: i for i in x})", "__import__('os')", "I(__import__('os'))",
+    "log(__import__('os').system('true'))", "poly(x, __import__('os'))", "I(f'{x}')", "f'{x}'",
+    "I(f\"{x.__class__}\")", "poly(x, f'{x}')", "I(x := 3)", "(x := 3)", "poly(x, degree := 2)", "open('x')",
+    "I(open('x'))", "eval('x')", "exec('x')", "I(eval('1'))", "getattr(x, 'y')", "globals()", "locals()", "vars()",
+    "print(x)", "I(print(x))", "compile('1', '', 'eval')", "type(x)", "object()", "x if x else x",
+    "I(x if x else x)", "I(x and x)", "I(x or x)", "I(not x)", "I(~x)", "I(x | x)", "I(x & x)", "I(x << 9)",
+    "I(x @ x)", "I(x is x)", "I(x in x)", "I(1 < x < 2)", "I(await x)", "I((yield x))", "log(*x)", "log(**x)",
+    "poly(*x)", "poly(x, **{'degree': 2})", "C(f, **Treatment)", "poly(x, 10**10)", "poly(x, 10000000000)",
+    "poly(x, degree=999999)", "bs(x, df=10000000)", "hashed(f, levels=10000000000)", "I(9**9**9)",
+    "I(9**9**9**9 * x)", "I(x**(9**9))", "I(x**10000)", "I(x**x)", "I(2**x)", "I('a' * 10)", "I('a' * x)",
+    "I(x + 'a')", "log('x')", "poly('x', 2)", "I(None)", "I(True)", "I(...)", "I(b'a')", "I(1j * x)", "Q(x)",
+    "Q('x' + 'y')", "Q(f'x')", "Q('x', 'y')", "Q(Q('x'))", "Q(name='x')", "C(f, print)", "C(f, contr.__class__)",
+    "C(f, contr.x.y)", "C(f, np.log)", "C(f, x)", "C(f, contr.sum.__call__())", "C(f, contr.treatment(base=x))",
+    "C(f, contr.treatment(eval('1')))", "C(f, {'a': [1]})", "C(f, levels=[x])", "C(f, levels=[[1]])",
+    "C(f, levels=[i for i in 'ab'])", "C(f, spans_intercept=eval('1'))", "C(f, lambda x: x)", "I(x)(x)", "log(x)(x)",
+    "(log)(x)", "I(log)(x)", "(lambda: 1)()", "log", "I(I)", "poly", "contr.sum(x)", "ｅｖａｌ('1')",
+    "I(ｅｖａｌ('1'))",
+    "I(x.ｅｖａｌ)", "ｌｏｇ.__class__", "_＿class_＿(x)", "I(x._＿class_＿)", "{x}", "{x + 1}", "{__import__('os')}",
+    "`__import__`('os')", "`eval`('1')", "I(`eval`('1'))", "`log`(x)", "I(`x`(1))", "`x.__class__`", "\\x",
+    "x; import os", "x\nimport os", "I(x); 1", "I(x)) + (eval('1')", "x # comment", "I(x # comment\n)", "I('''x''')",
+    "I(\"\"\"x\"\"\")", "@x", "x = 1", "I(x = 1)", "log(x=x)", "breakpoint()", "__builtins__", "`__builtins__`",
+    "I(__builtins__)", "I(`__builtins__`)", "__c6c6f67__(x)", "np.abs.reduce(x)", "np.exp(x, out=x)",
+    "log(x, where=x)", "np", "np.pi", "I(np.pi * x)", "np.vectorize(x)", "np.frompyfunc(x, 1, 1)", "numpy.log(x)",
+    "os.system('true')", "pd.eval('1')", "lag(x, x)", "bs(x, knots=x)", "center(x, ddof=eval('1'))", "I(x).T",
+    "0 .__class__", "1.0.real", "x.y.z", "I(x.y.z)", "pandas.read_pickle('x')",
 ]  # fmt: skip
+
 
 @pytest.fixture
 def nothing_runs(monkeypatch):
@@ -225,7 +237,19 @@ def test_formula_is_data_never_code(data, attack, capsys):
 
 
 @pytest.mark.usefixtures("nothing_runs")
-@pytest.mark.parametrize("attack", ["__import__('os')", "eval('1')", "x.__class__", "g[0]", "g.mean()", "lambda: g", "C(g, eval('1'))", "factor(g[0])"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "__import__('os')",
+        "eval('1')",
+        "x.__class__",
+        "g[0]",
+        "g.mean()",
+        "lambda: g",
+        "C(g, eval('1'))",
+        "factor(g[0])",
+    ],
+)
 def test_grouping_factor_is_data_never_code(data, attack):
     with pytest.raises((FormulaError, DataError)):
         build_design(f"y ~ x + (1 | {attack})", data)
@@ -267,7 +291,9 @@ def test_long_or_deep_formulas_get_a_clear_error(data, formula):
 
 
 def test_many_plain_terms_are_fine(data):
-    wide = pd.concat([data, pd.DataFrame({f"v{i}": np.random.default_rng(i).normal(size=40) for i in range(1500)})], axis=1)
+    wide = pd.concat(
+        [data, pd.DataFrame({f"v{i}": np.random.default_rng(i).normal(size=40) for i in range(1500)})], axis=1
+    )
     design = build_design("y ~ " + " + ".join(f"v{i}" for i in range(1500)) + " + (1 | g)", wide)
     assert design.X.shape == (40, 1501)
 
@@ -300,6 +326,8 @@ def test_extra_transforms_opt_in(data):
     np.testing.assert_allclose(design.X[:, 1], 2 * data.x)
     with pytest.raises(FormulaError):
         build_design("y ~ double(x.__class__) + (1 | g)", data, extra_transforms={"double": lambda v: 2 * v})
+    with pytest.raises(FormulaError, match="means something in formulas already"):
+        build_design("y ~ log(x) + (1 | g)", data, extra_transforms={"log": lambda v: 2 * v})
     with pytest.raises(TypeError, match="extra_transforms"):
         build_design("y ~ double(x) + (1 | g)", data, extra_transforms={"double": 3})
 

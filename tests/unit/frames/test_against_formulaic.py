@@ -1,5 +1,8 @@
 """The fixed part equals formulaic's own model matrix: same names, same numbers, same order."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,15 +33,16 @@ def data():
 
 
 FORMULAS = [
-    "1", "x", "x + z", "0 + x", "x - 1", "-1 + x", "x:z", "x*z", "x^2", "(x + z + f)^2", "(x + z)**2", "x/f", "f/x", "f/g",
-    "(x + f)/g", "f", "0 + f", "0 + f + g", "f:g", "0 + f:g", "f + f:g", "g:f", "f*g", "0 + f*g", "f*g*h", "x*f*g", "x:f",
-    "f:x + f", "0 + x:f", "0 + x:f + f", "0 + x + f:x", "x:f:g", "x:z:f", "x*z*f - x:z:f", "x + x", "x:x", "f:f", "f - f",
-    "1 + x - 1", "0 + x + 1", "h", "h*x", "i", "i:f", "f:h:g", "x + (z + f):g", "(f + g):h",
-    "log(z)", "np.log(z)", "log10(z) * f", "I(x**2)", "I( x / z )", "exp(x):f", "log2(z+3)",
-    "poly(x, 2)", "poly(x,2)*f", "bs(z, df=4)", "bs(x, df=4):f", "cr(z, df=3)", "cc(z, df=3)", "center(x) * z", "scale(z)",
-    "C(i)", "C(i) * x", "0 + C(i)", "C(f, contr.sum)", "C(f, contr.helmert) * g", "0 + C(f, contr.sum)", "C(f, contr.poly)",
+    "1", "x", "x + z", "0 + x", "x - 1", "-1 + x", "x:z", "x*z", "x^2", "(x + z + f)^2", "(x + z)**2", "x/f", "f/x",
+    "f/g", "(x + f)/g", "f", "0 + f", "0 + f + g", "f:g", "0 + f:g", "f + f:g", "g:f", "f*g", "0 + f*g", "f*g*h",
+    "x*f*g", "x:f", "f:x + f", "0 + x:f", "0 + x:f + f", "0 + x + f:x", "x:f:g", "x:z:f", "x*z*f - x:z:f", "x + x",
+    "x:x", "f:f", "f - f", "1 + x - 1", "0 + x + 1", "h", "h*x", "i", "i:f", "f:h:g", "x + (z + f):g", "(f + g):h",
+    "log(z)", "np.log(z)", "log10(z) * f", "I(x**2)", "I( x / z )", "exp(x):f", "log2(z+3)", "poly(x, 2)",
+    "poly(x,2)*f", "bs(z, df=4)", "bs(x, df=4):f", "cr(z, df=3)", "cc(z, df=3)", "center(x) * z", "scale(z)", "C(i)",
+    "C(i) * x", "0 + C(i)", "C(f, contr.sum)", "C(f, contr.helmert) * g", "0 + C(f, contr.sum)", "C(f, contr.poly)",
     "C(f, levels=['c', 'b', 'a'])", "C(f, contr.treatment('b'))", "C(f, contr.sum):x", "0 + C(f, contr.sum) + g",
-    "C(i, contr.sum) * f", "hashed(s, levels=3)", "bs(z, knots=[3, 5], degree=2)", "C(f, Treatment('c'))", "Q('x') + z",
+    "C(i, contr.sum) * f", "hashed(s, levels=3)", "bs(z, knots=[3, 5], degree=2)", "C(f, Treatment('c'))",
+    "Q('x') + z",
 ]  # fmt: skip
 
 
@@ -115,3 +119,35 @@ def test_booleans_are_factors_as_in_r(data):
     np.testing.assert_array_equal(design.X[:, 1], design.X[:, 2])
     new = new_rows(design, frame.iloc[:3])
     np.testing.assert_array_equal(new.X, design.X[:3])
+
+
+def test_contrasts_are_rs():
+    """Coding matrices of R 4.2.2's contr.sum(4), contr.helmert(4) and round(contr.poly(4), 7)."""
+    frame = pd.DataFrame({"y": np.arange(8.0), "f": list("abcd") * 2, "g": list("pppqqqpq")})
+    expected = {
+        "sum": [[1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, -1]],
+        "helmert": [[-1, -1, -1], [1, -1, -1], [0, 2, -1], [0, 0, 3]],
+        "poly": [
+            [-0.6708204, 0.5, -0.2236068],
+            [-0.2236068, -0.5, 0.6708204],
+            [0.2236068, -0.5, -0.6708204],
+            [0.6708204, 0.5, 0.2236068],
+        ],
+    }
+    for kind, matrix in expected.items():
+        design = build_design("y ~ f + (1 | g)", frame, contrasts={"f": kind})
+        np.testing.assert_allclose(design.X[:4, 1:], matrix, atol=1e-7)
+
+
+def test_common_formulas_load_neither_formulaic_nor_narwhals():
+    code = """
+import sys
+import numpy as np, pandas as pd
+from interlace.frames.design import build_design, new_rows
+data = pd.DataFrame({"y": np.arange(12.0), "x": np.arange(12) % 5, "f": list("abc") * 4, "g": list("ppqq") * 3})
+design = build_design("log(y + 1) ~ x * f + I(x**2) + C(x) + (x | g/f)", data)
+new_rows(design, data)
+assert not {"formulaic", "narwhals", "pyarrow.parquet", "scipy"} & set(sys.modules), sorted(sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[-300:]

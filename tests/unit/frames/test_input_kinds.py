@@ -45,12 +45,12 @@ KINDS = {
     "string dtype": lambda d: d.astype({"f": "string", "g": "string"}),
     "sparse": lambda d: d.assign(x=pd.arrays.SparseArray(d.x.to_numpy(float))),
     "polars": pl.from_pandas,
-    "polars categorical": lambda d: pl.from_pandas(d).with_columns(pl.col("f").cast(pl.Categorical), pl.col("g").cast(pl.Enum(list("pqrs")))),
-    "pyarrow": lambda d: pa.Table.from_pandas(d),
+    "polars categorical": lambda d: pl.from_pandas(d).cast({"f": pl.Categorical, "g": pl.Enum(list("pqrs"))}),
+    "pyarrow": pa.Table.from_pandas,
     "pyarrow dictionaries": lambda d: pa.Table.from_pandas(categorical(d)),
-    "pyarrow decimals": lambda d: pa.table({**{c: pa.array(d[c]) for c in d}, "x": pa.array(d.x).cast(pa.decimal128(25, 2))}),
+    "pyarrow decimals": lambda d: pa.table({**d, "x": pa.array(d.x).cast(pa.decimal128(25, 2))}),
     "arrow dictionary dtype": lambda d: d.assign(f=d.f.astype(pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string())))),
-    "narwhals": lambda d: nw.from_native(d),
+    "narwhals": nw.from_native,
     "narwhals over polars": lambda d: nw.from_native(pl.from_pandas(d)),
     "dict of arrays": lambda d: {c: d[c].to_numpy() for c in d},
     "dict of lists": lambda d: d.to_dict("list"),
@@ -207,7 +207,7 @@ def test_later_changes_of_the_callers_frame_do_not_reach_the_design():
     data["y"] = 0.0
     data.loc[:, "x"] = 7
     data.iloc[0, 5] = "s"
-    data.drop(index=data.index[:9], inplace=True)
+    del data["z"]
     np.testing.assert_array_equal(design.y, y)
     np.testing.assert_array_equal(design.terms[0].codes, codes)
     pd.testing.assert_frame_equal(design.frame, frame)
@@ -247,8 +247,35 @@ def test_odd_column_names():
     np.testing.assert_array_equal(new.X, design.X[:3])
 
 
+def test_columns_named_like_contrasts_or_constants():
+    data = base().rename(columns={"z": "Sum", "x": "TRUE", "f": "Poly"})
+    design = build_design("y ~ log(Sum) + Sum + `TRUE` + log(`TRUE`) + C(Poly, Sum) + Poly + (1 | g)", data)
+    assert design.x_names[1:5] == ("log(`Sum`)", "Sum", "TRUE", "log(`TRUE`)")
+    np.testing.assert_array_equal(design.X[:, 1], np.log(data.Sum))
+    assert build_design(design.formula, data).x_names == design.x_names
+
+
+def test_minus_one_after_plus():
+    assert build_design("y ~ x + -1 + (1 | g)", base()).x_names == ("x",)
+
+
+def test_nan_inside_nullable_columns_counts_as_missing():
+    values = base().z.to_numpy().copy()
+    values[3] = np.nan
+    for dtype in (pd.ArrowDtype(pa.float64()), "Float64"):
+        column = pd.Series(values).astype(dtype)
+        assert len(build_design("y ~ z + (1 | g)", base().assign(z=column)).y) == N - 1
+    raw = pd.arrays.FloatingArray(values, np.zeros(N, dtype=bool))  # NaN that is not marked as missing
+    assert len(build_design("y ~ z + (1 | g)", base().assign(z=raw)).y) == N - 1
+
+
 def test_canonical_formula_builds_the_same_design():
-    for formula in (FORMULA, "y / 10 ~ (x + f)^2 + offset(log(z)) + (x || g/b)", "y ~ 0 + (1 | g)", "log(y + 9) ~ x - 1 + diag(x | g)"):
+    for formula in (
+        FORMULA,
+        "y / 10 ~ (x + f)^2 + offset(log(z)) + (x || g/b)",
+        "y ~ 0 + (1 | g)",
+        "log(y + 9) ~ x - 1 + diag(x | g)",
+    ):
         design = build_design(formula, base())
         again = build_design(design.formula, base())
         assert again.formula == design.formula
@@ -284,7 +311,7 @@ def test_no_fixed_effects():
 def test_dot_is_every_other_column():
     design = build_design("y ~ . - w + (1 | g)", base())
     assert design.x_names == ("Intercept", "x", "z", "f[T.b]", "f[T.c]", "b[T.True]")
-    assert design.formula == "y ~ (x + z + f + b + w) - w + (1 | g)" or "." not in design.formula
+    assert design.formula == "y ~ x + z + f + b + w - w + (1 | g)"
     assert build_design(design.formula, base()).x_names == design.x_names
 
 
@@ -317,3 +344,14 @@ def test_designs_pickle():
     new, expected = new_rows(again, base().head(5)), new_rows(design, base().head(5))
     np.testing.assert_array_equal(new.X, expected.X)
     pd.testing.assert_frame_equal(again.frame, design.frame)
+
+
+def test_groups_whose_rows_are_all_undefined_lose_their_level():
+    data = base()
+    data["z"] = np.where(data.g == "q", -1.0, data.z)
+    design = build_design("y ~ log(z) + (1 | g) + (1 | g:f)", data)
+    assert [list(t.levels) for t in design.terms if t.key == "g"] == [["p", "r", "s"]]
+    new = new_rows(design, base())
+    for term, codes in zip(design.terms, new.codes, strict=True):
+        assert (codes[data.g == "q"] == -1).all()
+        np.testing.assert_array_equal(codes[design.rows], term.codes)

@@ -1,0 +1,32 @@
+"""What the fixed effects leave of the random-effects columns: without it a variance is not identified."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from interlace.core.crossproducts import CrossProducts
+from interlace.core.start import _own, _with_xy
+from interlace.typing import FloatArray
+
+__all__ = ["left_of_blocks"]
+
+
+def left_of_blocks(cp: CrossProducts) -> list[tuple[FloatArray, FloatArray]]:
+    """Products of each block's columns, summed over levels, before and after projection off the fixed effects.
+
+    Parameters
+    ----------
+    cp : CrossProducts
+        In the inner basis, where the columns of X are orthonormal.
+
+    Returns
+    -------
+    list of (ndarray, ndarray), shapes (k_i, k_i)
+        Sums over levels l of Z_l'Z_l and of Z_l'(I - XX')Z_l.
+    """
+    out = []
+    for i in range(len(cp.structure.blocks)):
+        total = _own(cp, i).sum(axis=0)
+        to_x = _with_xy(cp, i)[:, :, :-1]
+        out.append((total, total - np.einsum("lax,lbx->ab", to_x, to_x)))
+    return out
