@@ -72,8 +72,9 @@ class Bridge:
 
     def describe(self) -> str:
         """Say in one line which R was used."""
-        told = manifest()
-        old = f"references recorded on {told['date']} with {_versions_text(told['versions'])}"
+        old = "no recorded references"
+        if MANIFEST.exists():
+            old = f"references recorded on {manifest()['date']} with {_versions_text(manifest()['versions'])}"
         if not self.live:
             return f"R was not run: {old}"
         return f"live {_versions_text(versions())}" + ("" if self.slow_live else f"; slow models against {old}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from interlace.core.boundary import find_escape
+from interlace.core.covariance import singular_values
 from interlace.core.cholmod import AnyElimination, AnyObjective
 from interlace.core.newton import minimize_newton, newton_step
 from interlace.core.objective import Derivatives
@@ -92,13 +93,15 @@ def _run_to_proof(
 #: and up to which it has converged whatever it says.
 _FAR, _NEAR = 1e-3, 1e-6
 
+#: Gradient and singular value with which an optimum is known to be no boundary.
+_FLAT, _REGULAR = 1e-6, 1e-2
 #: Singular value of a factor, in standard units, below which it counts as singular.
 _SINGULAR = 1e-4
 
 
 def _singular(e: AnyElimination) -> bool:
     """Whether any factor is close to singular."""
-    return any(np.linalg.svd(L, compute_uv=False)[-1] < _SINGULAR for L in e.L)
+    return any(singular_values(L)[0] < _SINGULAR for L in e.L)
 
 
 def _identity(objective: AnyObjective) -> FloatArray:
@@ -113,6 +116,9 @@ def _leave_boundary(
     objective: AnyObjective, summary: OptSummary, e: AnyElimination, d: Derivatives
 ) -> FloatArray | None:
     """Point with a lower deviance off the boundary, or None when there is none to be seen."""
+    if summary.gradient_norm < _FLAT and all(singular_values(L)[0] > _REGULAR for L in e.L):
+        # dd/dL = 2 G_Psi L: with a gradient of zero and L far from singular, G_Psi is zero as well.
+        return None
     fraction = 1.0
     for _ in range(12):
         escape = find_escape(objective, e, d, summary.theta, fraction=fraction)

@@ -70,7 +70,7 @@ def _from_groups(cp: CrossProducts, *, reml: bool) -> FloatArray | None:
         usable = A[:, 0, 0] > 0.0
     else:
         typical = np.trace(A.mean(axis=0)) / block.k
-        usable = np.linalg.eigvalsh(A)[:, 0] > 1e-3 * typical
+        usable = _smallest_eigenvalue(A) > 1e-3 * typical
     groups = int(usable.sum())
     freedom = cp.n - block.size
     if groups <= cp.structure.p + 1 or groups < 0.5 * block.q or freedom <= 0:
@@ -85,6 +85,16 @@ def _from_groups(cp: CrossProducts, *, reml: bool) -> FloatArray | None:
     between: FloatArray = b.T @ b / (groups - 1 if reml else groups)
     psi: FloatArray = between * (freedom / residual) - inverse.mean(axis=0)
     return psi
+
+
+def _smallest_eigenvalue(A: FloatArray) -> FloatArray:
+    """Smallest eigenvalue of each symmetric matrix, shapes (q, k, k) to (q,)."""
+    if A.shape[1] == 2:
+        mean, half = 0.5 * (A[:, 0, 0] + A[:, 1, 1]), 0.5 * (A[:, 0, 0] - A[:, 1, 1])
+        lowest: FloatArray = mean - np.sqrt(half * half + A[:, 0, 1] ** 2)
+        return lowest
+    values: FloatArray = np.linalg.eigvalsh(A)[:, 0]
+    return values
 
 
 def _haseman_elston(cp: CrossProducts) -> list[FloatArray]:

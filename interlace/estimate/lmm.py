@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interlace.core import blas, posterior
+from interlace.core import blas, covariance, posterior
 from interlace.core.cholmod import AnyElimination, AnyObjective, SparseObjective, worth_it
 from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.objective import Objective

@@ -9,7 +9,7 @@ import pytest
 
 from interlace.core.objective import Objective
 from interlace.core.terms import Term
-from tests.problems import KINDS, Array, Problem, dense_value, factors_of, marginal, random_problem, random_theta
+from tests.problems import KINDS, Array, Problem, dense_value, factors_of, marginal, random_problem, random_theta, term
 
 ONE_BLOCK = ("one", "slopes", "split")
 CASES = [(kind, sparse) for kind in KINDS for sparse in (False, True) if not (sparse and kind in ONE_BLOCK)]
@@ -185,13 +185,18 @@ def test_weights_enter_through_their_logarithms():
     assert Objective(cp, reml=True)(theta) - Objective(heavier, reml=True)(theta) == pytest.approx(3.5)
 
 
-def test_value_is_infinite_where_rounding_leaves_no_residual():
-    problem = problems("slopes", 1)[0]
-    y = problem.X[:, 0]
-    exact = Problem(problem.kind, problem.terms, problem.X[:, :1], y)
-    objective = Objective(exact.cross_products(), reml=True)
-    e = objective.eliminate(random_theta(np.random.default_rng(0), exact))
-    assert objective.value(e) == np.inf or e.pwrss < 1e-12
+def test_value_is_infinite_where_rounding_makes_a_block_indefinite():
+    """Three columns and one row a level: A is singular, and a huge L makes I + L'AL indefinite in rounding."""
+    rng = np.random.default_rng(1)
+    n = 60
+    Z = rng.normal(size=(n, 3))
+    problem = Problem("slopes", (term("g", np.arange(n), Z),), np.ones((n, 1)), rng.normal(size=n))
+    objective = Objective(problem.cross_products(), reml=True)
+    huge = np.array([1e12, 3e11, -2e11, 1e12, 4e11, 1e12])
+    values = [objective(huge * f) for f in np.linspace(1, 2, 40)]
+    assert np.inf in values
+    assert not np.isnan(values).any()
+    assert np.isfinite(objective(huge * 1e-12))
 
 
 def test_evaluations_are_counted():
