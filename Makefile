@@ -23,12 +23,12 @@ PYTEST_ARGS ?= --doctest-modules --doctest-glob=README.md interlace README.md te
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml tools/optional_requirements.py
+$(STAMP): pyproject.toml .ci/optional_requirements.py
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "interlace needs Python 3.11 or newer; set PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade "pip>=25.1"
 	$(PIP) install --editable ".[bobyqa]" --group dev
-	@$(BIN)/python tools/optional_requirements.py | while read -r line; do \
+	@$(BIN)/python .ci/optional_requirements.py | while read -r line; do \
 	    test -z "$$line" || $(PIP) install $$line || echo "setup: going on without $$line (could not be installed)"; \
 	done
 	@touch $@
@@ -70,4 +70,4 @@ docs: $(STAMP)
 # Keeps .venv: remove it by hand to start anew.
 clean:
 	rm -rf build dist site docs/generated parity/out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
-	find interlace tests parity benchmarks tools r_reference docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find interlace tests parity benchmarks r_reference docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,6 @@ finite differences in Psi, which stay defined on the boundary; every other part 
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,15 +22,11 @@ from interlace.core.covariance import cholesky_factor
 from interlace.core.crossproducts import CrossProducts
 from interlace.core.factor import Elimination
 from interlace.core.objective import Derivatives, directions
+from interlace.core.sparse_cholesky import available, new_factor
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["AnyElimination", "AnyObjective", "SparseElimination", "SparseObjective", "available", "worth_it"]
-
-
-def available() -> bool:
-    """Whether scikit-sparse is installed."""
-    return importlib.util.find_spec("sksparse") is not None
+__all__ = ["AnyElimination", "AnyObjective", "SparseElimination", "SparseObjective", "worth_it"]
 
 
 #: Order of the dense Schur complement from which a sparse one is considered.
@@ -72,74 +67,6 @@ def _rest_graph(structure: Structure, codes: Sequence[IntArray]) -> sparse.csc_a
     graph = (meets.T @ meets).tocsc()
     graph.data[:] = -1.0
     return (graph + sparse.diags_array(2.0 + np.diff(graph.indptr), format="csc")).tocsc()
-
-
-class Factor(Protocol):
-    """What is asked of a sparse Cholesky factorization, whatever the version of scikit-sparse."""
-
-    def factorize(self, H: sparse.csc_array) -> None:
-        """Factorize a matrix with the pattern that was analyzed."""
-
-    def solve(self, b: FloatArray) -> FloatArray:
-        """H^-1 b; b of shape (q,) or (q, r)."""
-
-    def logdet(self) -> float:
-        """Log determinant of H."""
-
-    def fill(self, H: sparse.csc_array) -> IntArray:
-        """Factorize and count the nonzeros of each column of the factor."""
-
-
-class _Factor04:
-    """scikit-sparse before 0.5."""
-
-    def __init__(self, H: sparse.csc_array) -> None:
-        from sksparse.cholmod import analyze
-
-        self._factor: Any = analyze(sparse.csc_matrix(H))
-
-    def factorize(self, H: sparse.csc_array) -> None:
-        self._factor.cholesky_inplace(sparse.csc_matrix(H))
-
-    def solve(self, b: FloatArray) -> FloatArray:
-        return np.asarray(self._factor(b))
-
-    def logdet(self) -> float:
-        return float(self._factor.logdet())
-
-    def fill(self, H: sparse.csc_array) -> IntArray:
-        self.factorize(H)
-        return np.asarray(np.diff(self._factor.L().indptr), dtype=np.int64)
-
-
-class _Factor05:
-    """scikit-sparse from 0.5 on."""
-
-    def __init__(self, H: sparse.csc_array) -> None:
-        from sksparse.cholmod import CholeskyFactor
-
-        self._factor: Any = CholeskyFactor(H)
-
-    def factorize(self, H: sparse.csc_array) -> None:
-        self._factor.factorize(H)
-
-    def solve(self, b: FloatArray) -> FloatArray:
-        return np.asarray(self._factor.solve(np.ascontiguousarray(b)))
-
-    def logdet(self) -> float:
-        return float(self._factor.logdet())
-
-    def fill(self, H: sparse.csc_array) -> IntArray:
-        del H  # the analysis has counted already
-        return np.asarray(self._factor.colcount, dtype=np.int64)
-
-
-def new_factor(H: sparse.csc_array) -> Factor:
-    """Analyze the pattern of ``H`` with the scikit-sparse that is installed."""
-    from sksparse import cholmod
-
-    make: Callable[[sparse.csc_array], Factor] = _Factor05 if hasattr(cholmod, "CholeskyFactor") else _Factor04
-    return make(H)
 
 
 @dataclass

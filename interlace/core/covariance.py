@@ -95,8 +95,7 @@ def singular_values(L: FloatArray) -> FloatArray:
         plus, minus = math.hypot(a + d, b - c), math.hypot(a - d, b + c)
         largest = 0.5 * (plus + minus)
         return np.array([abs(a * d - b * c) / largest if largest > 0.0 else 0.0, largest])
-    values: FloatArray = np.linalg.svd(L, compute_uv=False)[::-1]
-    return values
+    return np.asarray(np.linalg.svd(L, compute_uv=False)[::-1], dtype=np.float64)
 
 
 def cholesky_factor(psi: FloatArray) -> FloatArray:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from interlace.core.boundary import find_escape
-from interlace.core.covariance import singular_values
 from interlace.core.cholmod import AnyElimination, AnyObjective
+from interlace.core.covariance import singular_values
 from interlace.core.newton import minimize_newton, newton_step
 from interlace.core.objective import Derivatives
 from interlace.core.optsummary import OptSummary

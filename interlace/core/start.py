@@ -93,8 +93,7 @@ def _smallest_eigenvalue(A: FloatArray) -> FloatArray:
         mean, half = 0.5 * (A[:, 0, 0] + A[:, 1, 1]), 0.5 * (A[:, 0, 0] - A[:, 1, 1])
         lowest: FloatArray = mean - np.sqrt(half * half + A[:, 0, 1] ** 2)
         return lowest
-    values: FloatArray = np.linalg.eigvalsh(A)[:, 0]
-    return values
+    return np.asarray(np.linalg.eigvalsh(A)[:, 0], dtype=np.float64)
 
 
 def _haseman_elston(cp: CrossProducts) -> list[FloatArray]:

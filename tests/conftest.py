@@ -1,4 +1,4 @@
-"""Settings of every test run."""
+"""Settings of every run of the tests."""
 
 import os
 
