@@ -97,9 +97,11 @@ def recorded(case: Case, folder: str = "") -> Reference:
     entry = json.loads(path.read_text())
     if entry["sha256"] != fingerprint(case):
         raise StaleReferenceError(f"{case.name} changed since its reference: run `python -m parity record {case.name}`")
-    told = manifest()
-    if told["scripts_sha256"] != scripts_hash():
-        raise StaleReferenceError("the R scripts changed since the references: run `python -m parity record`")
+    hashes = manifest()["references"][f"{folder}/{case.name}" if folder else case.name]
+    if hashes["scripts"] != scripts_hash():
+        raise StaleReferenceError(
+            f"the R scripts changed since {case.name} was recorded: run `python -m parity record`"
+        )
     versions_then = {name: value[0] for name, value in entry["record"]["versions"].items()}
     return Reference(FitNumbers.from_record(entry["record"]), f"recorded {_versions_text(versions_then)}")
 

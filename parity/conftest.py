@@ -24,9 +24,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs_r: asks R about data that no record is about")
     config.stash[_BRIDGE] = Bridge(config.getoption("--r"), slow_live=config.getoption("--slow-r"))
     if not config.getoption("--hypothesis-profile", None):
         settings.load_profile(os.environ.get("INTERLACE_PARITY_PROFILE", "default"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only a running R can answer; the recorded random models stand in for it."""
+    if config.stash[_BRIDGE].live:
+        return
+    needs_r = [item for item in items if item.get_closest_marker("needs_r")]
+    config.hook.pytest_deselected(items=needs_r)
+    items[:] = [item for item in items if item not in needs_r]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from parity.bridge import Bridge
+from parity.bridge import Bridge, recorded
 from parity.catalogue import case
 from parity.compare import compare_case
 
@@ -39,7 +39,7 @@ def demo(bridge: Bridge) -> Iterator[str]:
         yield first.summary
         agree += first.table.agrees
         seconds = min(first.seconds, again.seconds)
-        plain = reference.seconds
+        plain = recorded(model).seconds
         compared = "" if plain is None else f"; lme4's lmer() with its defaults took {_seconds(plain)} when recorded"
         yield f"\nfit() took {_seconds(seconds)} ({_seconds(first.seconds)} the first time){compared}"
         yield f"\n{first.table}"

@@ -21,7 +21,7 @@ from interlace.rbridge.columns import NA_INTEGER, column_of
 from interlace.rbridge.run import r_contrasts
 from parity.case import Case
 
-__all__ = ["EXPECTED", "MANIFEST", "fingerprint", "record", "scripts_hash"]
+__all__ = ["EXPECTED", "MANIFEST", "file_hash", "fingerprint", "record", "scripts_hash"]
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "r_reference"
@@ -117,15 +117,16 @@ def _update_manifest(cases: Sequence[Case], folder: str, answers: dict[str, Any]
     versions = next(iter(answers.values()))["versions"]
     manifest["date"] = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     manifest["versions"] = {name: value[0] for name, value in versions.items()}
-    manifest["scripts_sha256"] = scripts_hash()
     manifest["digits"] = 17
     manifest["seeds"] = "generated/NNN was drawn with numpy.random.default_rng(NNN); its data are in the record"
     for case in cases:
         path = f"{folder}/{case.name}" if folder else case.name
-        manifest["references"][path] = {"data": fingerprint(case), "file": _file_hash(EXPECTED / f"{path}.json")}
+        hashes = {"model": fingerprint(case), "scripts": scripts_hash(), "file": file_hash(path)}
+        manifest["references"][path] = hashes
     manifest["references"] = dict(sorted(manifest["references"].items()))
     MANIFEST.write_text(json.dumps(manifest, indent=1) + "\n")
 
 
-def _file_hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def file_hash(path: str) -> str:
+    """Hash of a recorded reference, ``generated/007`` or ``sleep_slopes``."""
+    return hashlib.sha256((EXPECTED / f"{path}.json").read_bytes()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,10 @@ def report(bridge: Bridge, names: Sequence[str] = ()) -> tuple[str, bool]:
     agrees : bool
     """
     comparisons = run([case for case in CASES if not names or case.name in names], bridge)
-    random = [compare_case(case, recorded(case, "generated")) for case in ([] if names else generated_cases())]
+    random = [
+        compare_case(replace(case, name=f"generated/{case.name}"), recorded(case, "generated"))
+        for case in ([] if names else generated_cases())
+    ]
     everything = [*comparisons, *random]
     OUT.mkdir(exist_ok=True)
     text = markdown(everything, bridge.describe())

@@ -22,10 +22,9 @@ def test_recorded_random_model_agrees(case: Case) -> None:
     assert table.agrees, f"{table}\n{case.about}\n{reproduction(case)}"
 
 
+@pytest.mark.needs_r
 @given(plan=plans())
 def test_random_model_agrees(plan: Plan, bridge: Bridge) -> None:
-    if not bridge.live:
-        pytest.skip("R is not run; the recorded random models stand in")
     case = build(plan)
     reference = bridge(case)
     table = compare_case(case, reference).table

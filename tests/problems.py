@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from interlace.core.covariance import count_theta, entries
@@ -195,3 +196,26 @@ def dense_value(problem: Problem, V: Array, *, reml: bool) -> float:
     residual = problem.y - problem.X @ np.linalg.solve(information, problem.X.T @ inverse @ problem.y)
     value = np.linalg.slogdet(V)[1] + N * (1.0 + np.log(2.0 * np.pi * float(residual @ inverse @ residual) / N))
     return float(value + np.linalg.slogdet(information)[1]) if reml else float(value)
+
+
+def frame_of(problem: Problem) -> tuple[str, pd.DataFrame]:
+    """Formula and data frame of a problem; the columns of its terms must be 1 and covariates."""
+    data: dict[str, Array | NDArray[np.int64]] = {"y": problem.y}
+    fixed = ["1"]
+    for j in range(1, problem.X.shape[1]):
+        data[f"x{j}"] = problem.X[:, j]
+        fixed.append(f"x{j}")
+    bars = []
+    for i, t in enumerate(problem.terms):
+        data[t.group] = t.codes
+        names = []
+        for a in range(t.k):
+            if (t.Z[:, a] == 1.0).all():
+                names.append("1")
+            else:
+                data[f"z{i}{a}"] = t.Z[:, a]
+                names.append(f"z{i}{a}")
+        names = names if names[0] == "1" else ["0", *names]
+        bar = f"({' + '.join(names)} | {t.group})"
+        bars.append(f"diag{bar}" if t.structure == "diagonal" and t.k > 1 else bar)
+    return f"y ~ {' + '.join(fixed)} + {' + '.join(bars)}", pd.DataFrame(data)

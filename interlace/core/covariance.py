@@ -88,7 +88,7 @@ def singular_values(L: FloatArray) -> FloatArray:
     The smallest is the standard deviation, relative to sigma, of the least variable direction of the random effects.
     """
     if L.shape[0] == 1:
-        return np.abs(L[0])
+        return np.asarray(np.abs(L[0]), dtype=np.float64)
     if L.shape[0] == 2:
         (a, b), (c, d) = L.tolist()
         # sigma_1 +- sigma_2 are the norms of the two conformal parts of the matrix.

@@ -89,7 +89,7 @@ def minimize_newton(
             converged, message = True, "gradient is zero"
             break
         lost = _lost(objective, e)
-        last = decrement <= max(tol, lost)
+        last = decrement <= max(tol, 1e-3 * lost)
         length = float(np.linalg.norm(step))
         if length > radius:
             step *= radius / length

@@ -62,10 +62,11 @@ def minimize(
     """
     summary, e = _run_to_proof(objective, theta, _ALGORITHMS[optimizer], settings)
     if optimizer == "auto" and theta.size > 1 and _singular(e):
-        # A degenerate fit is where likelihoods have several optima: ask for a second opinion from lme4's own start.
-        other, other_e = _run_to_proof(objective, _identity(objective), _newton, settings)
-        if other.value < summary.value:
-            summary, e = other, other_e
+        # A degenerate fit is where likelihoods have several optima: ask for second opinions.
+        for start in _other_starts(objective, theta):
+            other, other_e = _run_to_proof(objective, start, _newton, settings)
+            if other.value < summary.value:
+                summary, e = other, other_e
     tidied = _tidied(objective, summary.theta)
     if (np.abs(tidied) != np.abs(summary.theta)).any():
         e = objective.eliminate(tidied)
@@ -104,12 +105,12 @@ def _singular(e: AnyElimination) -> bool:
     return any(singular_values(L)[0] < _SINGULAR for L in e.L)
 
 
-def _identity(objective: AnyObjective) -> FloatArray:
-    """Theta of identity factors."""
-    theta = np.zeros(objective.structure.n_theta)
+def _other_starts(objective: AnyObjective, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Identity factors, where lme4 starts, and variances with large and small exchanged: rival optima often do that."""
+    identity = np.zeros(objective.structure.n_theta)
     for block in objective.structure.blocks:
-        theta[block.slots[block.rows == block.cols]] = 1.0
-    return theta
+        identity[block.slots[block.rows == block.cols]] = 1.0
+    return identity, identity * np.clip(1.0 / np.maximum(np.abs(theta), 1e-3), 0.05, 20.0)
 
 
 def _leave_boundary(
