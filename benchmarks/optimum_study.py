@@ -17,7 +17,7 @@ from interlace.core.boundary import find_escape
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
 from interlace.core.scaling import FixedBasis, Response, TermBasis
-from interlace.core.start import starting_theta
+from interlace.core.start import starting_points
 from tests.problems import KINDS, Problem, random_problem
 
 
@@ -40,7 +40,8 @@ def main(problems: int = 500, seed: int = 20261124) -> None:
         with blas.limited(0):
             cp = problem.cross_products()
             objective = Objective(cp, reml=reml)
-            summary, e = minimize(objective, starting_theta(cp, reml=reml), optimizer="auto", settings=Settings())
+            start, *rivals = starting_points(cp, reml=reml)
+            summary, e = minimize(objective, start, optimizer="auto", settings=Settings(), rivals=rivals)
             escape = find_escape(objective, e, objective.derivatives(e), summary.theta)
             others = []
             for _ in range(6):

@@ -25,7 +25,7 @@ extensions = [
 ]
 templates_path = ["_templates"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["generated/datasets.md"]
+exclude_patterns = ["generated/datasets.md", "generated/tolerances.md"]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
@@ -36,24 +36,44 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
-suppress_warnings = ["myst.xref_missing"]
 
 html_theme = "furo"
 html_title = f"interlace {release}"
 
 
+GENERATED = Path(__file__).resolve().parent / "generated"
+
+
+def write_table(name: str, heading: list[str], rows: list[list[str]]) -> None:
+    """Write a Markdown table that a page includes."""
+    lines = [heading, ["---"] * len(heading), *rows]
+    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    GENERATED.mkdir(exist_ok=True)
+    (GENERATED / f"{name}.md").write_text(text + "\n", "utf-8")
+
+
 def write_dataset_table() -> None:
-    """Write the table of packaged data sets, so that it cannot disagree with the package."""
+    """The packaged data sets, so that the table cannot disagree with the package."""
     from interlace import datasets
 
-    lines = ["| name | rows | content | typical model | from |", "|---|---|---|---|---|"]
-    for name in datasets.names():
-        about = datasets.describe(name)
-        model = about.typical_model.replace("|", "\\|")
-        lines.append(f"| {name} | {about.rows} | {about.title}. {about.citation} | `{model}` | {about.source} |")
-    target = Path(__file__).resolve().parent / "generated" / "datasets.md"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text("\n".join(lines) + "\n", "utf-8")
+    rows = []
+    for about in map(datasets.describe, datasets.names()):
+        content = f"{about.title}. {about.citation}"
+        model = f"`{about.typical_model}`" + ("" if about.family == "gaussian" else f" ({about.family})")
+        rows.append([about.name, str(about.rows), content, model, about.source])
+    write_table("datasets", ["name", "rows", "content", "typical model", "from"], rows)
+
+
+def write_tolerance_table() -> None:
+    """The limits of the comparison with lme4 and their reasons."""
+    from interlace.rbridge.agreement import limits
+
+    rows = [
+        [name.replace("_", " "), f"{entry['limit']:.0e}" if entry["limit"] else "0", entry["unit"], entry["reason"]]
+        for name, entry in limits().items()
+    ]
+    write_table("tolerances", ["quantity", "limit", "in units of", "why"], rows)
 
 
 write_dataset_table()
+write_tolerance_table()

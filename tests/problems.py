@@ -44,9 +44,7 @@ class Problem:
         structure, order = analyze(blocks, codes, self.X.shape[1], self.n_theta)
         if sparse:
             order = list(range(len(blocks)))
-            structure = Structure(
-                tuple(blocks), 1, {}, self.X.shape[1], self.n_theta, LeadingStorage(sparse=True)
-            )
+            structure = Structure(tuple(blocks), 1, {}, self.X.shape[1], self.n_theta, LeadingStorage(sparse=True))
         rows = Rows([codes[i] for i in order], [Z[i] for i in order], np.column_stack([self.X, self.y]))
         return structure, rows
 
@@ -73,7 +71,12 @@ def random_problem(rng: np.random.Generator, kind: str, n: int = 72) -> Problem:
         "nested3": lambda: [term("g", g, slope), term("f", g // 2, slope, "diagonal"), term("e", g // 4, one)],
         "crossed": lambda: [term("g", g, one), term("h", h, one)],
         "crossed-slopes": lambda: [term("g", g, slope), term("h", h, slope)],
-        "mixed": lambda: [term("g", g, slope), term("f", g // 3, one), term("h", h, slope), term("k", (h + g) % 3, one)],
+        "mixed": lambda: [
+            term("g", g, slope),
+            term("f", g // 3, one),
+            term("h", h, slope),
+            term("k", (h + g) % 3, one),
+        ],
     }[kind]()
     X = slope if rng.random() < 0.7 else np.column_stack([slope, rng.normal(size=n)])
     y = X @ rng.normal(size=X.shape[1]) + rng.normal(size=n)

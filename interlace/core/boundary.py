@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from interlace.core.cholmod import AnyElimination, AnyObjective
-from interlace.core.covariance import cholesky_factor
+from interlace.core.covariance import cholesky_factor, lower_factor
 from interlace.core.objective import Derivatives
+from interlace.core.structure import Structure
 from interlace.core.terms import Block
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["Escape", "find_escape"]
+__all__ = ["Escape", "find_escape", "valley_ends"]
 
 #: Decrease of the deviance that is worth a restart.
 _WORTHWHILE = 1e-8
@@ -70,6 +71,57 @@ def find_escape(
             moved[slots] = candidate[0][rows, cols]
             best = Escape(moved, candidate[1])
     return best
+
+
+def valley_ends(structure: Structure, theta: FloatArray, *, small: float) -> list[FloatArray]:
+    """Ends of the valleys that pass near ``theta``.
+
+    When the diagonal entry of row r of a factor is zero, the columns from r on can be rotated without changing Psi: near
+    such a point the deviance has long curved valleys, in which an iteration creeps. They end where column r is zero,
+    and where the last column is.
+
+    Parameters
+    ----------
+    structure : Structure
+    theta : ndarray, shape (n_theta,)
+    small : float
+        Diagonal entries below it count as nearly zero.
+
+    Returns
+    -------
+    list of ndarray, shapes (n_theta,)
+        Empty when no diagonal entry is small.
+    """
+    ends = []
+    for block in structure.blocks:
+        for rows, cols, slots in _parts(block):
+            if (rows == cols).all():
+                continue
+            L = block.factor(theta)
+            first, last = int(rows.min()), int(rows.max()) + 1
+            for r in range(first, last - 1):
+                if abs(L[r, r]) < small:
+                    for end in _rotations(L, r, last):
+                        moved = theta.copy()
+                        moved[slots] = end[rows, cols]
+                        ends.append(moved)
+    return ends
+
+
+def _rotations(L: FloatArray, r: int, last: int) -> list[FloatArray]:
+    """Factors with column r, or the last column, rotated to zero in the rows below r."""
+    below = lower_factor(L[r + 1 : last, r:last])
+    without_r = L.copy()
+    without_r[r:last, r] = 0.0
+    without_r[r + 1 : last, r + 1 : last] = below
+    out = [without_r]
+    for sign in (1.0, -1.0):
+        without_last = L.copy()
+        without_last[r + 1 : last, r : last - 1] = below
+        without_last[r + 1 : last, r] *= sign
+        without_last[r + 1 : last, last - 1] = 0.0
+        out.append(without_last)
+    return out
 
 
 def _parts(block: Block) -> list[tuple[IntArray, IntArray, IntArray]]:

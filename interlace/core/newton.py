@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from interlace.core.boundary import valley_ends
 from interlace.core.cholmod import AnyElimination, AnyObjective
 from interlace.core.objective import Derivatives
 from interlace.core.optsummary import OptSummary
@@ -27,6 +28,8 @@ _FLAT = (20, 1e-5)
 #: Penalized residual sum of squares, relative to that of the response, that is nothing but rounding.
 _VANISHED = 1e-13
 
+#: Every so many steps, see whether the iteration creeps along a valley of nearly singular factors.
+_REVIEW, _SMALL = 8, 0.05
 #: Decrement below which the steps are close enough to the optimum to learn its curvature from them.
 _LOCAL = 1.0
 
@@ -100,6 +103,8 @@ def minimize_newton(
             message = "no further decrease" if converged else "line search failed"
             break
         fraction, theta, value, e = found
+        if len(trace) % _REVIEW == 0:
+            theta, value, e = _out_of_valley(objective, theta, value, e)
         radius = 2.0 * radius if fraction == 1.0 else max(radius * fraction, 1e-3)
         old, d = d, objective.derivatives(e)
         trace.append((theta, value))
@@ -131,6 +136,23 @@ def minimize_newton(
         trace=tuple(trace),
     )
     return summary, e, d
+
+
+def _out_of_valley(
+    objective: AnyObjective, theta: FloatArray, value: float, e: AnyElimination
+) -> tuple[FloatArray, float, AnyElimination]:
+    """Lowest end of the valleys near ``theta``, if it is not higher."""
+    for end in valley_ends(objective.structure, theta, small=_SMALL):
+        there = objective.eliminate(end)
+        at_end = objective.value(there)
+        if at_end <= value + _noise(objective, value):
+            theta, value, e = end, at_end, there
+    return theta, value, e
+
+
+def _noise(objective: AnyObjective, value: float) -> float:
+    """Rounding noise of the deviance."""
+    return _NOISE * (10.0 * objective.N + abs(value))
 
 
 def _secant(correction: FloatArray, hessian: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,7 +41,12 @@ _Algorithm = Callable[[AnyObjective, FloatArray, Settings], _Result]
 
 
 def minimize(
-    objective: AnyObjective, theta: FloatArray, *, optimizer: Optimizer, settings: Settings
+    objective: AnyObjective,
+    theta: FloatArray,
+    *,
+    optimizer: Optimizer,
+    settings: Settings,
+    rivals: Sequence[FloatArray] = (),
 ) -> tuple[OptSummary, AnyElimination]:
     """Minimize the deviance over theta; the result passes the boundary test or says that it does not.
 
@@ -52,6 +57,9 @@ def minimize(
         Starting point.
     optimizer : {"auto", "lbfgsb", "bobyqa"}
     settings : Settings
+    rivals : sequence of ndarray, shapes (n_theta,)
+        Other starting points; the one with the lowest deviance is used, the rest when the likelihood may have several
+        optima.
 
     Returns
     -------
@@ -60,10 +68,10 @@ def minimize(
     Elimination
         At the optimum, before the change of signs (which leaves beta, b and sigma as they are).
     """
-    summary, e = _run_to_proof(objective, theta, _ALGORITHMS[optimizer], settings)
-    if optimizer == "auto" and theta.size > 1 and _singular(e):
-        # A degenerate fit is where likelihoods have several optima: ask for second opinions.
-        for start in _other_starts(objective, theta):
+    starts = sorted([theta, *rivals], key=objective) if rivals else [theta]
+    summary, e = _run_to_proof(objective, starts[0], _ALGORITHMS[optimizer], settings)
+    if optimizer == "auto" and theta.size > 1:
+        for start in _second_opinions(objective, e, starts):
             other, other_e = _run_to_proof(objective, start, _newton, settings)
             if other.value < summary.value:
                 summary, e = other, other_e
@@ -71,6 +79,14 @@ def minimize(
     if (np.abs(tidied) != np.abs(summary.theta)).any():
         e = objective.eliminate(tidied)
     return replace(summary, theta=tidied, evaluations=objective.evaluations), e
+
+
+def _second_opinions(objective: AnyObjective, e: AnyElimination, starts: Sequence[FloatArray]) -> Sequence[FloatArray]:
+    """Where to start again: degenerate fits and restricted covariances are where likelihoods have several optima."""
+    if _singular(e):
+        return [*starts[1:], *_other_starts(objective, starts[0])]
+    restricted = any(block.slots.size < block.k * (block.k + 1) // 2 for block in objective.structure.blocks)
+    return starts[1:] if restricted else []
 
 
 def _run_to_proof(

@@ -1,12 +1,14 @@
 """Starting values of theta from moments of the cross-products; on balanced data they are the REML estimates.
 
-In the inner basis X is orthonormal and y is a least-squares residual, so ``Z'y`` is ``Z'P_0 y`` with
-P_0 = I - X X'. One block: covariance of the least-squares coefficients of the groups, less their sampling variance.
-Several blocks: Haseman-Elston regression, that is the sums of squares of ``Z'P_0 y`` set equal to their expectations,
-each column of each block a variance component of its own (covariances start at zero).
+In the inner basis X is orthonormal and y is a least-squares residual, so ``Z'y`` is ``Z'P_0 y`` with P_0 = I - X X'.
+Two kinds of moments are used. *Within groups*: covariance of the least-squares coefficients of each group, less their
+sampling variance, one block at a time. *Haseman-Elston*: the sums of squares of ``Z'P_0 y`` set equal to their
+expectations, all blocks together, each column a variance component of its own (covariances start at zero).
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from interlace.core.crossproducts import CrossProducts
 from interlace.core.terms import Block
 from interlace.typing import FloatArray
 
-__all__ = ["starting_theta"]
+__all__ = ["starting_points", "starting_theta"]
 
 #: Smallest starting variance relative to the residual one; never 0, where the gradient vanishes.
 _FLOOR = 0.01
@@ -23,7 +25,12 @@ _CEILING = 1e4
 
 
 def starting_theta(cp: CrossProducts, *, reml: bool) -> FloatArray:
-    """Moment estimates of theta.
+    """Moment estimates of theta: the first of :func:`starting_points`."""
+    return starting_points(cp, reml=reml)[0]
+
+
+def starting_points(cp: CrossProducts, *, reml: bool) -> list[FloatArray]:
+    """Moment estimates of theta, one or two.
 
     Parameters
     ----------
@@ -33,20 +40,35 @@ def starting_theta(cp: CrossProducts, *, reml: bool) -> FloatArray:
 
     Returns
     -------
-    ndarray, shape (n_theta,)
+    list of ndarray, shapes (n_theta,)
+        With one block, the moments within groups if enough groups allow them. With several, Haseman-Elston; and
+        within groups as well if any block has more than one column, since then either may lead to a poor optimum.
     """
-    structure = cp.structure
-    theta = np.zeros(structure.n_theta)
-    if len(structure.blocks) == 1:
-        block = structure.blocks[0]
-        psi = _from_groups(cp, reml=reml)
-        if psi is not None:
-            L = _allowed(block, psi)
-            theta[block.slots] = L[block.rows, block.cols]
-            return theta
-    variances = _haseman_elston(cp)
-    for block, psi_diagonal in zip(structure.blocks, variances, strict=True):
-        theta[block.slots] = np.diag(np.sqrt(psi_diagonal))[block.rows, block.cols]
+    blocks = cp.structure.blocks
+    alone = len(blocks) == 1
+    within = [_within_groups(cp, i, reml=reml) if alone or _vector(cp) else None for i in range(len(blocks))]
+    if alone and within[0] is not None and within[0].reliable:
+        return [_theta(cp, [_allowed(blocks[0], within[0].psi)])]
+    diagonal = [np.diag(np.sqrt(variances)) for variances in _haseman_elston(cp)]
+    points = [_theta(cp, diagonal)]
+    if any(moments is not None for moments in within):
+        factors = [
+            L if moments is None else _allowed(block, moments.psi)
+            for block, moments, L in zip(blocks, within, diagonal, strict=True)
+        ]
+        points.append(_theta(cp, factors))
+    return points
+
+
+def _vector(cp: CrossProducts) -> bool:
+    """Whether any block has more than one column."""
+    return any(block.k > 1 for block in cp.structure.blocks)
+
+
+def _theta(cp: CrossProducts, factors: list[FloatArray]) -> FloatArray:
+    theta = np.zeros(cp.structure.n_theta)
+    for block, L in zip(cp.structure.blocks, factors, strict=True):
+        theta[block.slots] = L[block.rows, block.cols]
     return theta
 
 
@@ -62,10 +84,18 @@ def _allowed(block: Block, psi: FloatArray) -> FloatArray:
     return cholesky_factor(np.where(allowed | allowed.T, bounded, 0.0))
 
 
-def _from_groups(cp: CrossProducts, *, reml: bool) -> FloatArray | None:
-    """Relative covariance of one block's coefficients from least squares within groups; None if too few allow it."""
-    block, A = cp.structure.blocks[0], cp.A[0]
-    c = cp.C[0][:, :, -1]
+@dataclass(frozen=True)
+class _Moments:
+    """Relative covariance of the coefficients of one block, and whether most groups contributed to it."""
+
+    psi: FloatArray
+    reliable: bool
+
+
+def _within_groups(cp: CrossProducts, i: int, *, reml: bool) -> _Moments | None:
+    """Moments of one block from least squares within its groups; None if fewer than two groups allow it."""
+    block, A = cp.structure.blocks[i], _own(cp, i)
+    c = _with_xy(cp, i)[:, :, -1]
     if block.k == 1:
         usable = A[:, 0, 0] > 0.0
     else:
@@ -73,18 +103,19 @@ def _from_groups(cp: CrossProducts, *, reml: bool) -> FloatArray | None:
         usable = _smallest_eigenvalue(A) > 1e-3 * typical
     groups = int(usable.sum())
     freedom = cp.n - block.size
-    if groups <= cp.structure.p + 1 or groups < 0.5 * block.q or freedom <= 0:
+    if groups < 2 or freedom <= 0:
         return None
     if groups < block.q:
         A, c = A[usable], c[usable]
     inverse = 1.0 / A if block.k == 1 else np.linalg.inv(A)
     b = (inverse @ c[:, :, None])[:, :, 0]
-    residual = float(cp.S[-1, -1]) - float((b * c).sum())
-    if residual <= 0.0:
+    response = float(cp.S[-1, -1])
+    residual = response - float((b * c).sum())
+    if residual <= 1e-6 * response:
         return None
     between: FloatArray = b.T @ b / (groups - 1 if reml else groups)
     psi: FloatArray = between * (freedom / residual) - inverse.mean(axis=0)
-    return psi
+    return _Moments(psi, reliable=groups > cp.structure.p + 1 and groups >= 0.5 * block.q)
 
 
 def _smallest_eigenvalue(A: FloatArray) -> FloatArray:

@@ -171,8 +171,8 @@ def residual_left(problem: Problem, e: AnyElimination) -> None:
         groups = " and ".join(repr(t.group) for t in problem.terms)
         raise ModelError(
             f"the random effects of {groups} reproduce the response {problem.design.response!r} up to rounding "
-            "(perfect fit): the residual variance is zero and the likelihood has no maximum; check for repeated rows or "
-            "a response that does not vary within groups"
+            "(perfect fit): the residual variance is zero and the likelihood has no maximum; check for repeated rows, "
+            "or a response that does not vary within groups"
         )
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interlace.core import blas, covariance, posterior
+from interlace.core import blas, posterior
 from interlace.core.cholmod import AnyElimination, AnyObjective, SparseObjective, worth_it
 from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
 from interlace.core.optsummary import OptSummary
 from interlace.core.scaling import FixedBasis, Response, TermBasis, convert_theta
-from interlace.core.start import starting_theta
+from interlace.core.start import starting_points
 from interlace.core.structure import Structure, analyze, with_cholmod
 from interlace.core.terms import Term, gather_blocks, split_theta
 from interlace.estimate import checks
@@ -183,10 +183,10 @@ def optimize(
     """Minimize the profiled deviance; summary and elimination are in the inner basis."""
     target = objective(problem)
     given = None if theta0 is None else checks.start_values(problem, theta0)
-    start = starting_theta(problem.cp, reml=problem.reml) if given is None else given
+    start, *rivals = starting_points(problem.cp, reml=problem.reml) if given is None else [given]
     control = problem.control
     settings = Settings(control.tol, control.max_iterations, control.max_restarts)
-    summary, e = minimize(target, start, optimizer=optimizer, settings=settings)
+    summary, e = minimize(target, start, optimizer=optimizer, settings=settings, rivals=rivals)
     checks.residual_left(problem, e)
     return summary, e
 

@@ -16,7 +16,7 @@ from interlace.errors import DataError
 from interlace.frames.names import suggest
 from interlace.typing import BoolArray, FloatArray, FrameLike, IntArray
 
-__all__ = ["Column", "Kind", "Table", "compact", "level_text", "match_levels"]
+__all__ = ["Column", "Kind", "Table", "compact", "level_text", "match_levels", "refuse_reordered"]
 
 #: ``number`` and ``bool`` can be used in arithmetic; ``factor`` covers strings and categoricals; ``other`` (dates,
 #: periods, intervals) can only be a grouping column; ``mixed`` and ``complex`` cannot be used at all.
@@ -64,15 +64,24 @@ class Column:
         if isinstance(dtype, np.dtype):
             if dtype.kind != "O":
                 return _BY_DTYPE_KIND.get(dtype.kind, "other")
-            return _BY_INFERRED.get(pd.api.types.infer_dtype(self.series, skipna=True), "other")
+            return self._inferred
         if isinstance(dtype, pd.CategoricalDtype | pd.StringDtype):
             return "factor"
         if str(dtype).startswith("dictionary"):
             return "factor"
         found = _BY_DTYPE_KIND.get(getattr(dtype, "kind", "O"))
-        if found is None or found == "other":
-            return _BY_INFERRED.get(pd.api.types.infer_dtype(self.series, skipna=True), "other")
-        return found
+        return self._inferred if found is None or found == "other" else found
+
+    @property
+    def _inferred(self) -> Kind:
+        """Kind of a column of Python objects."""
+        kind = _BY_INFERRED.get(pd.api.types.infer_dtype(self.series, skipna=True), "other")
+        if kind == "mixed":
+            types = {type(value) for value in self.series.dropna()}
+            # Objects of one type that can be told apart (UUIDs, members of an enumeration) can still name groups.
+            if len(types) == 1 and not issubclass(next(iter(types)), list | tuple | dict | set | np.ndarray):
+                return "other"
+        return kind
 
     @cached_property
     def numbers(self) -> FloatArray:
@@ -131,13 +140,7 @@ class Column:
         """Say what the column holds, for messages."""
         if self.kind == "mixed":
             return f"values of mixed types ({self._types()})"
-        words = {
-            "number": "numbers",
-            "bool": "true/false values",
-            "factor": "text or categories",
-            "complex": "complex numbers",
-        }
-        return f"{words.get(self.kind, 'dates or other objects')} (dtype {self.dtype})"
+        return f"{_WORDS.get(self.kind, 'dates or other objects')} (dtype {self.dtype})"
 
     def _types(self) -> str:
         return ", ".join(sorted({type(v).__name__ for v in self.series.dropna()}))
@@ -149,27 +152,35 @@ class Table:
     Parameters
     ----------
     data : pandas, polars or pyarrow frame, any eager narwhals frame, or a mapping from names to arrays
+    what : str
+        The caller's name for it, for messages.
     """
 
-    def __init__(self, data: FrameLike) -> None:
+    def __init__(self, data: FrameLike, what: str = "data") -> None:
+        self._what = what
         self._columns: dict[str, Column] = {}
         self._keys: dict[str, Any] | None = None
         if isinstance(data, pd.DataFrame):
             self._frame: Any = data
             if isinstance(data.columns, pd.MultiIndex):
-                raise DataError("data has several levels of column names; flatten them to one before fitting")
+                raise DataError(f"{what} has several levels of column names; flatten them to one first")
             self.n = len(data)
         elif isinstance(data, Mapping):
             self._frame = data
-            self.n = _mapping_rows(data)
+            self.n = _mapping_rows(data, what)
         else:
-            self._frame = _narwhals(data)
+            self._frame = _narwhals(data, what)
             self.n = len(self._frame)
 
     @cached_property
     def index(self) -> pd.Index[Any]:
         """Row labels; positions for data without an index."""
         return self._frame.index if isinstance(self._frame, pd.DataFrame) else pd.RangeIndex(self.n)
+
+    @cached_property
+    def _labels(self) -> pd.Index[Any] | None:
+        """Index of the first pandas column of a mapping, which the others are held against."""
+        return next((values.index for values in self._frame.values() if isinstance(values, pd.Series)), None)
 
     @property
     def names(self) -> list[str]:
@@ -199,17 +210,32 @@ class Table:
     def _series(self, name: str) -> pd.Series[Any]:
         key = self._key(name)
         if key is None:
-            raise DataError(f"column {name!r} not found in data{suggest(name, self.names)}")
+            raise DataError(f"column {name!r} not found in {self._what}{suggest(name, self.names)}")
         if isinstance(self._frame, pd.DataFrame):
             series = self._frame[key]
             if isinstance(series, pd.DataFrame):
                 raise DataError(
-                    f"data has {series.shape[1]} columns called {name!r}; names must be unique: rename or drop one"
+                    f"{self._what} has {series.shape[1]} columns called {name!r}; "
+                    "names must be unique: rename or drop one"
                 )
             return cast("pd.Series[Any]", series)
         if isinstance(self._frame, Mapping):
-            return _mapping_series(name, self._frame[key], self.n)
+            values = self._frame[key]
+            if isinstance(values, pd.Series) and self._labels is not None:
+                refuse_reordered(f"{self._what}[{name!r}]", values.index, self._labels, "the column before it")
+            return _mapping_series(f"{self._what}[{name!r}]", values, self.n)
         return _narwhals_series(self._frame[key])
+
+
+def refuse_reordered(what: str, given: pd.Index[Any], rows: pd.Index[Any], other: str = "data") -> None:
+    """Refuse a Series whose labels are those of ``rows`` in another order: by position it would be paired wrongly."""
+    if given is rows or len(given) != len(rows) or given.equals(rows):
+        return
+    if given.is_unique and rows.is_unique and bool(given.isin(rows).all()):
+        raise DataError(
+            f"{what} has the index labels of {other} in another order. Values count by position: reindex the Series "
+            "to the index of the data, or pass its .to_numpy() if the order is meant"
+        )
 
 
 def _as_float(value: Any) -> float:
@@ -275,32 +301,31 @@ def _kind(levels: pd.Index[Any]) -> str:
     return str(pd.api.types.infer_dtype(levels, skipna=True))
 
 
-def _mapping_rows(data: Mapping[Any, Any]) -> int:
+def _mapping_rows(data: Mapping[Any, Any], what: str) -> int:
     for name, values in data.items():
         try:
             return len(values)
         except TypeError:
-            raise DataError(f"data[{name!r}] is a single value; each column must be a list or an array") from None
+            raise DataError(
+                f"{what}[{name!r}] is a single value or an iterator ({type(values).__name__}); each column must be a "
+                "list or an array"
+            ) from None
     return 0
 
 
-def _mapping_series(name: str, values: Any, n: int) -> pd.Series[Any]:
-    if not isinstance(
-        values, pd.Series | pd.Index | pd.api.extensions.ExtensionArray | np.ndarray | list | tuple | range
-    ):
-        values = _foreign_values(name, values)
+def _mapping_series(what: str, values: Any, n: int) -> pd.Series[Any]:
+    if not isinstance(values, _ARRAYS):
+        values = _foreign_values(what, values)
     if np.ndim(values) != 1:
-        raise DataError(f"data[{name!r}] must be one-dimensional, not of shape {np.shape(values)}")
+        raise DataError(f"{what} must be one-dimensional, not of shape {np.shape(values)}")
     if len(values) != n:
-        raise DataError(
-            f"data[{name!r}] has {len(values)} values, but the first column has {n}; columns must be equally long"
-        )
+        raise DataError(f"{what} has {len(values)} values, but the first column has {n}; columns must be equally long")
     if isinstance(values, pd.Series):
         return values.reset_index(drop=True)
     return pd.Series(values, copy=True) if isinstance(values, np.ndarray) else pd.Series(values)
 
 
-def _foreign_values(name: str, values: Any) -> Any:
+def _foreign_values(what: str, values: Any) -> Any:
     """Convert a polars or pyarrow column inside a mapping."""
     import narwhals.stable.v1 as nw
 
@@ -309,10 +334,10 @@ def _foreign_values(name: str, values: Any) -> Any:
     except TypeError:
         if isinstance(values, Iterable) and not isinstance(values, str | bytes):
             return list(values)
-    raise DataError(f"data[{name!r}] must be a list or an array, not {type(values).__name__}")
+    raise DataError(f"{what} must be a list or an array, not {type(values).__name__}")
 
 
-def _narwhals(data: Any) -> Any:
+def _narwhals(data: Any, what: str) -> Any:
     import narwhals.stable.v1 as nw
 
     try:
@@ -320,7 +345,7 @@ def _narwhals(data: Any) -> Any:
     except TypeError:
         lazy = " It is lazy: call .collect() first." if hasattr(data, "collect") else ""
         raise TypeError(
-            "data must be a pandas, polars or pyarrow data frame, or a dict of columns, "
+            f"{what} must be a pandas, polars or pyarrow data frame, or a dict of columns, "
             f"not {type(data).__module__}.{type(data).__name__}.{lazy}"
         ) from None
 

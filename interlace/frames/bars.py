@@ -20,6 +20,10 @@ __all__ = ["read_bar", "read_expression", "read_rhs", "read_sides"]
 
 _MAX_TOKENS = 1000
 _ALIASES = {"factor": "C", "as.factor": "C"}
+#: Words with a meaning inside Python's expressions. Others (``yield``, ``class``, ``from``) can only be columns here.
+_WORDS = frozenset(
+    ["and", "or", "not", "in", "is", "if", "else", "for", "lambda", "async", "await", "True", "False", "None"]
+)
 
 
 def read_sides(formula: str) -> tuple[list[Token], list[Token]]:
@@ -61,6 +65,8 @@ def read_expression(tokens: list[Token], extra: Collection[str] = (), *, what: s
     pieces: list[str] = []
     end = tokens[0].start if tokens else 0
     coding = any(token.text in ("C", "factor", "as.factor") for token in tokens)
+    if len(tokens) == 1 and tokens[0].kind == "name":
+        _refuse_word(tokens[0].text)
     for i, token in enumerate(tokens):
         called = i + 1 < len(tokens) and tokens[i + 1].text == "("
         option = i + 1 < len(tokens) and tokens[i + 1].text == "=" and tokens[i + 1].kind == "op"
@@ -71,6 +77,11 @@ def read_expression(tokens: list[Token], extra: Collection[str] = (), *, what: s
         ):
             raise FormulaError(
                 f"an operator is missing between {tokens[i - 1].text!r} and {token.text!r} in the formula"
+            )
+        if token.kind == "op" and token.text in ("&", "|", "||", "!"):
+            raise FormulaError(
+                f"not allowed in a formula: the operator {token.text!r} in an expression. Put the condition into a "
+                "column of data first."
             )
         # C(x, Sum): a contrast, while the column Sum is meant in log(Sum) and in C(Sum)
         contrast = coding and i > 0 and tokens[i - 1].text in (",", "=")
@@ -90,13 +101,28 @@ def _python(token: Token, called: bool, option: bool, contrast: bool) -> str:
         return text
     if text in ("TRUE", "FALSE"):
         return text.capitalize()
-    if called and not keyword.iskeyword(text):
-        return _ALIASES.get(text, text)
+    if called and text not in _WORDS:
+        return _ALIASES.get(text) or _function(text)
     if contrast and (text.startswith("contr.") or text in CONTRAST_CLASSES):
         return text
-    if keyword.iskeyword(text):
+    if text in _WORDS:
         return text  # a syntax error, or refused, rather than a column: backticks name such a column
     return encode(text)
+
+
+def _function(name: str) -> str:
+    """Name of a function as Python reads it; ``as.numeric`` and ``is.na`` hold words that it would stumble over."""
+    if any(keyword.iskeyword(part) for part in name.split(".")):
+        raise FormulaError(
+            f"not allowed in a formula: a call of {name}(). Use instead: a documented transform, or compute it as a "
+            "column of data."
+        )
+    return name
+
+
+def _refuse_word(name: str) -> None:
+    if name in _WORDS:
+        raise FormulaError(f"{name!r} is a word of Python; a column called so goes in backticks: `{name}`")
 
 
 class _Reader(Cursor):
@@ -197,10 +223,7 @@ class _Reader(Cursor):
     def name(self) -> Node:
         token = self.tokens[self.at]
         if not (self.at + 1 < len(self.tokens) and self.tokens[self.at + 1].text == "("):
-            if keyword.iskeyword(token.text):
-                raise FormulaError(
-                    f"{token.text!r} is a word of Python; a column called so goes in backticks: `{token.text}`"
-                )
+            _refuse_word(token.text)
             self.take()
             return Factor(encode(token.text))
         end = close_of(self.tokens, self.at + 1)

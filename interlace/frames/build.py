@@ -86,8 +86,9 @@ def _parsed(request: Request) -> Formula:
         raise TypeError(f"formula must be a str such as 'y ~ x + (1 | g)', not {type(request.formula).__name__}")
     if request.na_action not in ("drop", "raise"):
         raise DataError(f"na_action must be 'drop' or 'raise', not {request.na_action!r}")
-    for name, contrast in request.contrasts.items():
-        if contrast not in _CONTRASTS:
+    given: Mapping[str, Any] = request.contrasts
+    for name, contrast in given.items():
+        if not isinstance(contrast, str) or contrast not in _CONTRASTS:
             choices = ", ".join(map(repr, _CONTRASTS))
             raise FormulaError(f"contrasts[{name!r}] is {contrast!r}; choose one of {choices}")
     groups, random = _texts("groups", request.groups), _texts("random", request.random)

@@ -205,7 +205,7 @@ def build_design(
     random : str or list of str, optional
         Random-effects terms given apart from the formula.
     weights, offset : column name or array-like of one value per row of ``data``, optional
-        Arrays count by position, whatever index they carry.
+        Arrays count by position; a Series with the labels of ``data`` in another order is refused.
     contrasts : mapping from column to {"treatment", "sum", "helmert", "poly"}, optional
         For factors among the fixed effects, as in lme4; random slopes keep treatment contrasts.
     covariance : mapping from group to {"unstructured", "diagonal"}, optional
@@ -225,6 +225,10 @@ def build_design(
     """
     from interlace.frames.build import Request, build
 
+    named: dict[str, Any] = {"contrasts": contrasts, "covariance": covariance, "extra_transforms": extra_transforms}
+    for name, given in named.items():
+        if given is not None and not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
+            raise TypeError(f"{name} must be a dict with names as keys, not {given!r}")
     request = Request(
         formula,
         data,

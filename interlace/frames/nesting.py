@@ -46,6 +46,11 @@ class Cursor:
             raise FormulaError(
                 f"an operator is missing between {before!r} and {here!r} in the formula: write '+' between terms"
             )
+        if here == "%in%":
+            raise FormulaError(
+                "'%in%' cannot be used between terms of a formula; write a:b for an interaction alone, or a / b for "
+                "b within a"
+            )
         raise FormulaError(
             f"{here!r} cannot be used between terms of a formula; "
             "put arithmetic and comparisons into I(...), for example I(x > 0)"

@@ -22,7 +22,7 @@ __all__ = ["evaluate_new"]
 
 def evaluate_new(spec: DesignSpec, newdata: FrameLike, wanted: Collection[str]) -> NewRows:
     """Evaluate fixed part, offset, and the random-effects terms whose keys are ``wanted``."""
-    table = Table(newdata)
+    table = Table(newdata, "newdata")
     terms = [term for term in spec.random if term.key in wanted]
     names = _needed(spec, terms)
     absent = [name for name in names if name not in table]

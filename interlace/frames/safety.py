@@ -155,6 +155,8 @@ class _Checker:
             self.value(node.args[0])
             for arg in node.args[1:]:
                 self.option(name, arg, None)
+            if name == "poly":
+                self.degree([*node.args[1:2], *(k.value for k in node.keywords if k.arg == "degree")])
             self.keywords(name, node)
         else:
             for arg in node.args:
@@ -204,6 +206,12 @@ class _Checker:
             limited = keyword in ("df", "degree", "levels") or (keyword is None and name not in ("C", "lag"))
             if limited and isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value > _MAX_SIZE:
                 raise self.refuse(f"{keyword or 'an option'} = {node.value} in {name}()", f"a number up to {_MAX_SIZE}")
+
+    def degree(self, given: list[ast.expr]) -> None:
+        """Accept the degree of a polynomial: a whole number of at least 1."""
+        for node in given:
+            if not isinstance(node, ast.Constant) or type(node.value) is not int or node.value < 1:
+                raise self.refuse(f"{ast.unparse(node)} as the degree of poly()", "a whole number from 1: poly(x, 2)")
 
     def constant(self, node: ast.expr) -> None:
         inner = node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd) else node

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from interlace.errors import DataError
-from interlace.frames.adapt import Column, Table
+from interlace.frames.adapt import Column, Table, refuse_reordered
 from interlace.frames.names import suggest
 from interlace.frames.rows import Rows, missing_rows, refuse_infinite
 from interlace.typing import BoolArray, FloatArray
 
-__all__ = ["PerRow", "per_row", "select_rows"]
+__all__ = ["PerRow", "numeric_values", "per_row", "select_rows"]
 
 
 @dataclass(frozen=True)
@@ -37,26 +37,41 @@ def per_row(argument: str, given: Any, table: Table) -> PerRow | None:
         column, label = table.column(given), f"{argument} column {given!r}"
         name: str | None = given
     else:
-        column, label, name = _array_column(argument, given, table.n), argument, None
+        column, label, name = _array_column(argument, given, table), argument, None
+    return PerRow(_numbers(column, label), name, label)
+
+
+def numeric_values(argument: str, given: Any) -> FloatArray:
+    """Read an array-like of numbers of any kind (pandas, polars, pyarrow, a list), missing ones as NaN; shape (n,)."""
+    return _numbers(Column(argument, _array_series(argument, given, "hold one number a row")), argument)
+
+
+def _numbers(column: Column, label: str) -> FloatArray:
     if column.kind != "number":
         raise DataError(f"{label} must be numeric, but holds {column.describe()}")
-    return PerRow(column.numbers, name, label)
+    return column.numbers
 
 
-def _array_column(argument: str, given: Any, n: int) -> Column:
+def _array_column(argument: str, given: Any, table: Table) -> Column:
     if isinstance(given, pd.Series):
-        series = given.reset_index(drop=True)
-    else:
-        values = given.to_numpy() if hasattr(given, "to_numpy") else np.asarray(given)
-        if values.ndim != 1:
-            raise DataError(
-                f"{argument} must be the name of a column or hold one number for each of the {n} rows of data; "
-                f"it has shape {values.shape}"
-            )
-        series = pd.Series(values)
-    if len(series) != n:
-        raise DataError(f"{argument} has {len(series)} values, but data has {n} rows; give one value per row of data")
+        refuse_reordered(argument, given.index, table.index)
+    wanted = f"be the name of a column or hold one number for each of the {table.n} rows of data"
+    series = _array_series(argument, given, wanted)
+    if len(series) != table.n:
+        raise DataError(
+            f"{argument} has {len(series)} values, but data has {table.n} rows; give one value per row of data"
+        )
     return Column(argument, series)
+
+
+def _array_series(argument: str, given: Any, wanted: str) -> pd.Series[Any]:
+    if isinstance(given, pd.Series):
+        return given.reset_index(drop=True)
+    values = given.to_numpy() if hasattr(given, "to_numpy") else np.asarray(given)
+    if values.ndim != 1:
+        found = f"it has shape {values.shape}" + ("" if values.ndim else f" ({type(given).__name__})")
+        raise DataError(f"{argument} must {wanted}; {found}")
+    return pd.Series(values)
 
 
 def select_rows(

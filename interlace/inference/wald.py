@@ -104,6 +104,8 @@ def critical_value(level: float, df: DegreesOfFreedom = np.inf) -> FloatArray:
     >>> float(critical_value(0.95).round(3))
     1.96
     """
+    if not isinstance(level, int | float | np.number):
+        raise TypeError(f"level must be a number between 0 and 1, not {level!r}")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must lie between 0 and 1, not {level!r}; use 0.95 for 95 % intervals")
     upper, df = (1.0 + level) / 2.0, np.asarray(df, dtype=float)

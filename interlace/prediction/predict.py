@@ -144,6 +144,8 @@ def chosen_effects(state: FitState, *, include_re: bool = True, re_formula: str 
 def _named_effects(state: FitState, re_formula: str) -> set[tuple[str, str]]:
     """(group, effect) pairs of a formula of bars, evaluated on the model frame."""
     right = re_formula.strip().removeprefix("~")
+    if "~" in right:
+        raise FormulaError(f"re_formula {re_formula!r} has a left-hand side; write only '~ (1 | g)'")
     if "|" not in right:
         raise FormulaError(
             f"re_formula {re_formula!r} has no random-effects terms; write '~0' for none or bars such as '~ (1 | g)'"
@@ -151,7 +153,7 @@ def _named_effects(state: FitState, re_formula: str) -> set[tuple[str, str]]:
     frame = state.problem.design.frame.reset_index(drop=True)
     response = "_response_"
     while response in frame.columns:
-        response += "_"
+        response += "1"
     frame[response] = np.linspace(-1.0, 1.0, len(frame))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from interlace.errors import DataError
+from interlace.estimate.control import Control
 from interlace.estimate.lmm import fit_design
 from interlace.frames.adapt import Table
 from interlace.frames.design import build_design, update_formula
@@ -18,7 +19,6 @@ from interlace.typing import Method, Optimizer
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from interlace.estimate.control import Control
     from interlace.estimate.state import FitState
     from interlace.frames.design import Design
     from interlace.typing import FrameLike
@@ -62,6 +62,8 @@ class FitCall:
         for name, allowed in (("method", get_args(Method)), ("optimizer", get_args(Optimizer))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; not {getattr(self, name)!r}")
+        if self.control is not None and not isinstance(self.control, Control):
+            raise TypeError(f"control must be an interlace.Control(...), not {self.control!r}")
 
 
 def design_of(call: FitCall) -> Design:
@@ -82,7 +84,10 @@ def design_of(call: FitCall) -> Design:
 
 def state_of(call: FitCall, design: Design) -> FitState:
     """Estimate the model of a design as a call asks for."""
-    theta0 = None if call.theta0 is None else np.asarray(call.theta0, dtype=np.float64)
+    try:
+        theta0 = None if call.theta0 is None else np.asarray(call.theta0, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"theta0 must hold numbers, not {call.theta0!r}") from error
     return fit_design(design, reml=call.method == "REML", optimizer=call.optimizer, theta0=theta0, control=call.control)
 
 
@@ -112,6 +117,8 @@ def changed_call(
             f"update() got unknown argument{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; "
             f"it takes formula, data and those of fit(): {', '.join(sorted(known))}"
         )
+    if formula is not None and not isinstance(formula, str):
+        raise TypeError(f"update() takes a formula as text, such as '. ~ . + x', not {type(formula).__name__}")
     if data is not None:
         _check_arrays(call, data, changes)
     given = dict(changes)

@@ -239,6 +239,10 @@ class FixedEffects:
         Intercept  240.12  262.69
         Days         7.91   13.02
         """
+        if not isinstance(alpha, int | float | np.number):
+            raise TypeError(f"alpha must be a number between 0 and 1, not {alpha!r}")
+        if not 0.0 < alpha < 1.0:
+            raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}; use 0.05 for 95 % intervals")
         se = wald.standard_errors(self.state.beta_cov)
         ends = wald.interval(self.state.beta, se, self.fe_df.to_numpy(), 1.0 - alpha)
         return pd.DataFrame(ends, index=coefficient_names(self.state))

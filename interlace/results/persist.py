@@ -35,6 +35,7 @@ from interlace.errors import DataError, InterlaceError
 from interlace.estimate.control import Control
 from interlace.estimate.lmm import at_theta
 from interlace.estimate.state import Check, FitState
+from interlace.frames.select import numeric_values
 from interlace.results.call import FitCall, design_of
 from interlace.results.columns import Arrays, decode_column, decode_index, encode_column, encode_index
 
@@ -68,6 +69,7 @@ def save(state: FitState, call: FitCall, path: str | os.PathLike[str]) -> None:
     DataError
         The fit depends on a function (``extra_transforms``) or on labels that a file cannot hold.
     """
+    name = os.fsdecode(path)
     arrays: Arrays = {}
     meta = _describe(state, call, arrays)
     try:
@@ -77,7 +79,7 @@ def save(state: FitState, call: FitCall, path: str | os.PathLike[str]) -> None:
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **{_member(i): value for i, value in enumerate(arrays.values())})
     order = json.dumps(list(arrays))
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(name, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("meta.json", text)
         archive.writestr("arrays.json", order)
         archive.writestr("arrays.npz", packed.getvalue())
@@ -102,11 +104,13 @@ def _describe(state: FitState, call: FitCall, arrays: Arrays) -> dict[str, Any]:
     arrays |= {f"modes|{i}": modes for i, modes in enumerate(state.modes)}
     arrays |= {f"opt|{name}": getattr(state.opt, name) for name in _OPT_ARRAYS}
     arrays["response"] = design.y
-    arguments = {name: getattr(call, name) for name in _CALL_TEXTS} | {"method": "REML" if state.reml else "ML"}
+    arguments: dict[str, Any] = {name: getattr(call, name) for name in _CALL_TEXTS}
+    arguments |= {name: dict(arguments[name]) for name in ("covariance", "contrasts") if arguments[name] is not None}
+    arguments |= {"method": "REML" if state.reml else "ML"}
     for name in ("weights", "offset"):
         given = getattr(call, name)
         if given is not None and not isinstance(given, str):
-            arrays[f"call|{name}"] = np.asarray(given, dtype=np.float64)[design.rows]
+            arrays[f"call|{name}"] = numeric_values(name, given)[design.rows]
             given = {"array": f"call|{name}"}
         arguments[name] = given
     options = None if control is None else {k: v for k, v in _options(control).items() if k != "extra_transforms"}
@@ -170,9 +174,9 @@ def load(path: str | os.PathLike[str]) -> tuple[FitState, FitCall]:
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
     """Read the two parts of a file, after a look at its format and version."""
-    name = os.fspath(path)
+    name = os.fsdecode(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(name) as archive:
             meta = json.loads(archive.read("meta.json"))
             if not isinstance(meta, dict) or meta.get("format") != FORMAT:
                 raise DataError(f"{name!r} is not a result saved by interlace")
@@ -185,7 +189,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
             with np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False) as packed:
                 return meta, {key: packed[_member(i)] for i, key in enumerate(order)}
     except zipfile.BadZipFile as error:
-        if zipfile.is_zipfile(path):
+        if zipfile.is_zipfile(name):
             raise _damaged(path, error) from error
         raise DataError(f"{name!r} is not a result saved by interlace") from error
     except KeyError as error:
@@ -197,7 +201,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
 
 
 def _damaged(path: str | os.PathLike[str], error: Exception) -> DataError:
-    return DataError(f"{os.fspath(path)!r} is damaged and cannot be read ({type(error).__name__}: {error})")
+    return DataError(f"{os.fsdecode(path)!r} is damaged and cannot be read ({type(error).__name__}: {error})")
 
 
 def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState, FitCall]:

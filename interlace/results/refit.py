@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from interlace.errors import DataError
 from interlace.estimate.lmm import refit_response
+from interlace.frames.adapt import refuse_reordered
+from interlace.frames.select import numeric_values
 from interlace.results.call import frame_length
 
 if TYPE_CHECKING:
@@ -28,12 +31,10 @@ def refitted(state: FitState, call: FitCall, y: ArrayLike) -> FitState:
 def new_response(state: FitState, call: FitCall, y: ArrayLike) -> FloatArray:
     """Values for the rows in use, shape (n,), from values for these or for all rows of the original data."""
     n, rows = len(state.fitted), state.problem.design.rows
-    try:
-        values = np.asarray(y, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"the new response must be numeric: {error}") from error
-    if values.ndim != 1:
-        raise DataError(f"the new response must have one dimension, not shape {values.shape}")
+    values = numeric_values("the new response", y)
+    if isinstance(y, pd.Series):
+        for labels in (state.problem.design.index, state.problem.design.all_index):
+            refuse_reordered("the new response", y.index, labels)
     if len(values) != n:
         total = frame_length(call.data)
         if len(values) != total:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -254,7 +254,9 @@ def conditional_cov(terms: tuple[RandomTerm, ...], covariances: tuple[FloatArray
 
 def boundary_flags(state: FitState, tol: float | None = None) -> dict[str, bool]:
     """Whether each term is singular, by key; ``tol`` is the one of the fit's ``Control`` by default."""
-    limit = state.problem.control.singular_tol if tol is None else tol
+    limit: Any = state.problem.control.singular_tol if tol is None else tol
+    if not isinstance(limit, int | float | np.number) or not limit >= 0.0:
+        raise ValueError(f"tol must be a number of at least 0, not {limit!r}")
     keys = (term.key for term in state.problem.design.terms)
     return {key: bool(values.min() < limit) for key, values in zip(keys, singular_values(state), strict=True)}
 

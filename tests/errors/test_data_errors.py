@@ -1,6 +1,7 @@
 """Data that cannot be used: every message names the column, level or argument, and says what to do."""
 
 import datetime
+import uuid
 from decimal import Decimal
 
 import numpy as np
@@ -158,8 +159,35 @@ def test_weights(data):
     refused("no row is left", FORMULA, data, weights=good * np.nan)
     for kind in (list, tuple, pd.Series, pl.Series, np.array):
         np.testing.assert_array_equal(build_design(FORMULA, data, weights=kind(list(good))).weights, good)
-    relabeled = pd.Series(np.arange(1.0, 41), index=np.arange(40)[::-1])  # by position, whatever its labels
+    relabeled = pd.Series(np.arange(1.0, 41), index=np.arange(100, 140))  # by position, whatever its labels
     np.testing.assert_array_equal(build_design(FORMULA, data, weights=relabeled).weights, relabeled)
+
+
+def test_series_in_another_order_than_the_data(data):
+    backwards = pd.Series(np.arange(1.0, 41), index=np.arange(40)[::-1])
+    refused("weights has the index labels of data in another order.*reindex", FORMULA, data, weights=backwards)
+    refused("offset has the index labels of data in another order.*to_numpy", FORMULA, data, offset=backwards)
+    columns = {name: data[name] for name in data}
+    np.testing.assert_array_equal(build_design(FORMULA, columns, weights=backwards.to_numpy()).weights, backwards)
+    refused(r"data\['x'\] has the index labels of the column before it", FORMULA, {**columns, "x": data.x.iloc[::-1]})
+    assert len(build_design(FORMULA, {**columns, "x": data.x.set_axis(range(7, 47))}).y) == 40
+
+
+def test_contrasts_and_covariance_of_the_wrong_kind(data):
+    for name in ("contrasts", "covariance", "extra_transforms"):
+        for wrong in ("sum", ["sum"], {1: "sum"}):
+            refused(f"{name} must be a dict with names as keys", FORMULA, data, error=TypeError, **{name: wrong})
+    refused("choose one of 'treatment', 'sum'", FORMULA, data, error=FormulaError, contrasts={"f": np.eye(3)})
+
+
+def test_objects_that_name_groups(data):
+    ids = {name: uuid.UUID(int=i) for i, name in enumerate("pqrs")}
+    expected = build_design(FORMULA, data).terms[0]
+    found = build_design(FORMULA, data.assign(g=data.g.map(ids)))
+    np.testing.assert_array_equal(found.terms[0].codes, expected.codes)
+    assert new_rows(found, data.assign(g=data.g.map(ids)).tail(1)).codes[0].tolist() == [3]
+    refused(r"mixed types \(tuple\)", FORMULA, data.assign(g=[(name,) for name in data.g]))
+    refused("column 'g' cannot be used as a predictor", "y ~ g + (1 | f)", data.assign(g=data.g.map(ids)))
 
 
 def test_offset(data):
@@ -187,8 +215,10 @@ def test_new_data_errors(data):
         new_rows(design, data.head(2).assign(x=["a", "b"]))
     with pytest.raises(DataError, match="column 'x' has 1 infinite value"):
         new_rows(design, data.head(2).assign(x=[1, np.inf]))
-    with pytest.raises(TypeError, match="data must be"):
+    with pytest.raises(TypeError, match="newdata must be a pandas, polars"):
         new_rows(design, [1])
+    with pytest.raises(DataError, match=r"newdata\['x'\] is a single value or an iterator \(int\)"):
+        new_rows(design, {"x": 1, "f": "a", "g": "p"})
     coded = build_design("y ~ C(f, contr.sum) + (1 | g)", data)
     with pytest.raises(DataError, match="factor 'f' has level 'zz'"):
         new_rows(coded, data.head(2).assign(f=["a", "zz"]))

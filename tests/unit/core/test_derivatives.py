@@ -1,4 +1,4 @@
-"""The deviance and its derivatives against dense formulas and finite differences, at regular and at singular factors."""
+"""The deviance and its derivatives against dense formulas and finite differences, also at singular factors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def units(problem: Problem) -> Array:
     return np.eye(problem.n_theta)
 
 
-def V_at(problem: Problem, theta: Array) -> Array:
+def covariance_at(problem: Problem, theta: Array) -> Array:
     return marginal(problem, factors_of(problem, theta))
 
 
@@ -52,7 +52,7 @@ def test_value_is_the_dense_one(kind, sparse, reml):
         objective = Objective(problem.cross_products(sparse=sparse), reml=reml)
         rng = np.random.default_rng(i)
         for theta in (random_theta(rng, problem), *singular_thetas(problem, rng)):
-            expected = dense_value(problem, V_at(problem, theta), reml=reml)
+            expected = dense_value(problem, covariance_at(problem, theta), reml=reml)
             assert objective(theta) == pytest.approx(expected, rel=1e-10, abs=1e-8)
 
 
@@ -79,7 +79,7 @@ def test_gradient_in_psi(kind, sparse, reml):
         for theta in (random_theta(rng, problem), *singular_thetas(problem, rng)):
             e = objective.eliminate(theta)
             gradients = objective.psi_gradients(e, objective.derivatives(e))
-            V = V_at(problem, theta)
+            V = covariance_at(problem, theta)
             for block, G in zip(objective.structure.blocks, gradients, strict=True):
                 term, Z = block_columns(problem, block.members)
                 E = rng.normal(size=G.shape)
@@ -109,8 +109,8 @@ def dense_parts(problem: Problem, theta: Array, *, reml: bool) -> tuple[Array, A
     """
     n, p = problem.X.shape
     N, r = n - p if reml else n, problem.n_theta
-    V, u = V_at(problem, theta), units(problem)
-    V_s = [0.5 * (V_at(problem, theta + a) - V_at(problem, theta - a)) for a in u]
+    V, u = covariance_at(problem, theta), units(problem)
+    V_s = [0.5 * (covariance_at(problem, theta + a) - covariance_at(problem, theta - a)) for a in u]
     inverse = np.linalg.inv(V)
     to_x = inverse @ problem.X
     P = inverse - to_x @ np.linalg.solve(problem.X.T @ to_x, to_x.T)
@@ -121,7 +121,12 @@ def dense_parts(problem: Problem, theta: Array, *, reml: bool) -> tuple[Array, A
     average, observed = np.empty((r, r)), np.empty((r, r))
     for s in range(r):
         for t in range(r):
-            shifted = V_at(problem, theta + u[s] + u[t]) - V_at(problem, theta + u[s]) - V_at(problem, theta + u[t]) + V
+            shifted = (
+                covariance_at(problem, theta + u[s] + u[t])
+                - covariance_at(problem, theta + u[s])
+                - covariance_at(problem, theta + u[t])
+                + V
+            )
             quadratic = float(Py @ V_s[s] @ P @ V_s[t] @ Py) / sigma2
             slopes = float(Py @ V_s[s] @ Py) * float(Py @ V_s[t] @ Py) / (sigma2**2 * N)
             curvature = float((G * shifted).sum())
@@ -165,7 +170,9 @@ def test_information_where_psi_comes_from_the_gradient_equals_the_exact_one():
     e = objective.eliminate(random_theta(np.random.default_rng(0), problem))
     fresh, with_psi = objective.derivatives(e), objective.derivatives(e)
     objective.psi_gradients(e, with_psi)
-    np.testing.assert_allclose(objective.information(e, fresh), objective.information(e, with_psi), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(
+        objective.information(e, fresh), objective.information(e, with_psi), rtol=1e-8, atol=1e-8
+    )
 
 
 def test_the_deviance_is_even_in_the_columns_of_a_factor():

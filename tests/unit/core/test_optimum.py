@@ -52,7 +52,9 @@ def balanced_crossed() -> Problem:
     return inner(Problem("", (term("a", a, np.ones((240, 1))), term("b", b, np.ones((240, 1)))), np.ones((240, 1)), y))
 
 
-@pytest.mark.parametrize("problem", [one_way(), one_way(slope=True), balanced_crossed()], ids=["one", "slope", "crossed"])
+@pytest.mark.parametrize(
+    "problem", [one_way(), one_way(slope=True), balanced_crossed()], ids=["one", "slope", "crossed"]
+)
 def test_start_is_the_reml_estimate_of_balanced_data(problem):
     objective = objective_of(problem)
     start = starting_theta(objective.cp, reml=True)
@@ -128,9 +130,7 @@ def test_near_zero_starts_are_left(optimizer, size):
 
 
 def test_without_restarts_a_start_at_zero_is_reported():
-    summary, _ = minimize(
-        objective_of(one_way()), np.zeros(1), optimizer="auto", settings=Settings(max_restarts=0)
-    )
+    summary, _ = minimize(objective_of(one_way()), np.zeros(1), optimizer="auto", settings=Settings(max_restarts=0))
     assert not summary.converged
     assert "boundary test" in summary.message
 

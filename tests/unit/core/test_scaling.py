@@ -188,7 +188,9 @@ def test_lower_factor_of_any_root(shape):
     np.testing.assert_array_equal(L, np.tril(L))
     assert (np.diagonal(L) >= 0).all()
     np.testing.assert_allclose(L @ L.T, root @ root.T, atol=1e-13)
-    np.testing.assert_allclose(cholesky_factor(root @ root.T) @ cholesky_factor(root @ root.T).T, root @ root.T, atol=1e-12)
+    np.testing.assert_allclose(
+        cholesky_factor(root @ root.T) @ cholesky_factor(root @ root.T).T, root @ root.T, atol=1e-12
+    )
 
 
 def test_cholesky_factor_counts_eigenvalues_just_below_zero_as_zero():

@@ -355,3 +355,13 @@ def test_groups_whose_rows_are_all_undefined_lose_their_level():
     for term, codes in zip(design.terms, new.codes, strict=True):
         assert (codes[data.g == "q"] == -1).all()
         np.testing.assert_array_equal(codes[design.rows], term.codes)
+
+
+def test_words_of_python_that_no_expression_uses_are_columns():
+    data = base().rename(columns={"y": "yield", "x": "class", "z": "from", "g": "with"})
+    design = build_design("yield ~ class + log(from) + I(class + from) + (class | with)", data)
+    assert design.x_names == ("Intercept", "class", "log(`from`)", "I(`class` + `from`)")
+    np.testing.assert_array_equal(design.y, data["yield"])
+    assert design.terms[0].group == "with"
+    again = build_design(design.formula, data)
+    np.testing.assert_array_equal(again.X, design.X)

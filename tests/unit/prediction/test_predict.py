@@ -189,3 +189,19 @@ def test_other_frames_and_dictionaries(slopes, new):
 def test_no_rows(slopes, new):
     assert slopes.predict(new[:0]).empty
     assert slopes.predict(new[:0], se=True).shape == (0, 2)
+
+
+def test_re_formula_in_data_with_odd_column_names(sleep):
+    data = sleep.rename(columns={"Days": "_response_"})
+    result = interlace.fit("Reaction ~ _response_ + (_response_ | Subject)", data)
+    whole = result.predict(data, re_formula="~ (_response_ | Subject)")
+    assert_allclose(whole, result.fittedvalues)
+
+
+def test_arguments_of_the_wrong_kind_are_named(slopes, new):
+    with pytest.raises(FormulaError, match="has a left-hand side"):
+        slopes.predict(new, re_formula="y ~ (1 | Subject)")
+    with pytest.raises(TypeError, match="level must be a number between 0 and 1, not 'a'"):
+        slopes.predict(new, interval="confidence", level="a")
+    with pytest.raises(TypeError, match="newdata must be"):
+        slopes.predict(5)

@@ -238,3 +238,26 @@ def test_row_labels_come_back(index):
     arrays = {}
     back = decode_index(json.loads(json.dumps(encode_index(index, arrays))), arrays)
     pd.testing.assert_index_equal(back, index, exact="equiv")
+
+
+def test_paths(slopes, tmp_path):
+    path = str(tmp_path / "fit").encode()
+    slopes.save(path)
+    assert interlace.load(path).llf == slopes.llf
+    for wrong in (None, 5, ["a"]):
+        for use in (slopes.save, interlace.load):
+            with pytest.raises(TypeError, match=r"expected str, bytes or os\.PathLike object"):
+                use(wrong)
+
+
+@pytest.mark.parametrize("kind", ["Float64", "polars", "list"])
+def test_weights_of_any_kind_with_missing_values(sleep, tmp_path, kind):
+    values = [None, *([1.0, 2.0] * 90)[1:]]
+    weights = {
+        "Float64": lambda: pd.array(values, dtype="Float64"),
+        "polars": lambda: pytest.importorskip("polars").Series(values),
+        "list": lambda: values,
+    }[kind]()
+    result = interlace.fit("Reaction ~ Days + (1 | Subject)", sleep, weights=weights, offset=weights)
+    assert result.nobs == 179
+    assert_same(result, roundtrip(result, tmp_path))

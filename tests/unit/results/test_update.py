@@ -110,7 +110,12 @@ def test_refit_takes_values_for_all_rows_of_the_data(sleep):
     [
         (lambda y: ["a"] * len(y), "must be numeric"),
         (lambda y: np.where(np.arange(len(y)) == 3, np.nan, y), "missing or infinite at row 3"),
-        (lambda y: np.column_stack([y, y]), "one dimension"),
+        (lambda y: np.column_stack([y, y]), "one number a row; it has shape"),
+        (lambda y: y + 1j, "must be numeric, but holds complex numbers"),
+        (lambda y: pd.date_range("2020-01-01", periods=len(y)), "must be numeric, but holds dates"),
+        (lambda y: [str(v) for v in y], "must be numeric, but holds text"),
+        (lambda y: 5.0, r"it has shape \(\) \(float\)"),
+        (lambda y: pd.Series(y).iloc[::-1], "index labels of data in another order"),
     ],
 )
 def test_refit_refuses_what_is_no_response(slopes, sleep, change, message):
@@ -140,3 +145,23 @@ def test_copies(slopes, duplicate):
     new = {"Days": [1.0], "Subject": ["308"]}
     assert_allclose(other.predict(new), slopes.predict(new))
     assert other.update(". ~ . + I(Days**2)").fe_params.size == 3
+
+
+def test_arguments_of_the_wrong_kind_are_named(slopes, sleep):
+    with pytest.raises(TypeError, match=r"takes a formula as text, such as '. ~ . \+ x', not int"):
+        slopes.update(5)
+    for wrong in ({}, "x", interlace.Control):
+        with pytest.raises(TypeError, match=r"control must be an interlace.Control\(...\), not"):
+            slopes.update(control=wrong)
+    for theta0 in ("a", ["a", "b", "c"], {"Subject": 1.0}):
+        with pytest.raises(ValueError, match="theta0 must hold numbers, not"):
+            slopes.update(theta0=theta0)
+    for alpha, error in (("a", TypeError), (5, ValueError)):
+        with pytest.raises(error, match="alpha must"):
+            slopes.conf_int(alpha=alpha)
+
+
+def test_refit_reads_polars_and_nullable_columns(slopes, sleep):
+    polars = pytest.importorskip("polars")
+    for y in (polars.Series(sleep["Reaction"].to_numpy()), sleep["Reaction"].astype("Float64")):
+        assert_allclose(slopes.refit(y).deviance, slopes.deviance, rtol=1e-10)

@@ -67,3 +67,9 @@ def test_a_zero_variance_has_no_correlation():
     table = VarianceTable(("g",), (("Intercept", "x"),), (cov,), ("unstructured",), 1.0)
     assert np.isnan(table.as_dataframe()["sdcor"][2])
     assert str(table).splitlines()[2].split() == ["x", "0"]
+
+
+@pytest.mark.parametrize("tol", ["a", -1.0, float("nan")])
+def test_tolerances_are_numbers(slopes, tol):
+    with pytest.raises(ValueError, match="tol must be a number of at least 0"):
+        interlace.isSingular(slopes, tol=tol)
