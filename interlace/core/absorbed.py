@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from interlace.core.crossproducts import CrossProducts
-from interlace.core.start import _own, _with_xy
 from interlace.typing import FloatArray
 
 __all__ = ["left_of_blocks"]
@@ -26,7 +25,7 @@ def left_of_blocks(cp: CrossProducts) -> list[tuple[FloatArray, FloatArray]]:
     """
     out = []
     for i in range(len(cp.structure.blocks)):
-        total = _own(cp, i).sum(axis=0)
-        to_x = _with_xy(cp, i)[:, :, :-1]
+        total = cp.own(i).sum(axis=0)
+        to_x = cp.with_xy(i)[:, :, :-1]
         out.append((total, total - np.einsum("lax,lbx->ab", to_x, to_x)))
     return out

@@ -76,9 +76,9 @@ def find_escape(
 def valley_ends(structure: Structure, theta: FloatArray, *, small: float) -> list[FloatArray]:
     """Ends of the valleys that pass near ``theta``.
 
-    When the diagonal entry of row r of a factor is zero, the columns from r on can be rotated without changing Psi: near
-    such a point the deviance has long curved valleys, in which an iteration creeps. They end where column r is zero,
-    and where the last column is.
+    When the diagonal entry of row r of a factor is zero, the columns from r on can be rotated and Psi stays the same:
+    near such a point the deviance has long curved valleys, in which an iteration creeps. They end where column r is
+    zero, and where the last column is.
 
     Parameters
     ----------

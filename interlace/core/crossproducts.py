@@ -138,6 +138,28 @@ class CrossProducts:
             _add_sparse(self.Szz, other.Szz, sign),
         )
 
+    def own(self, i: int) -> FloatArray:
+        """Z_i'Z_i of any block by level, shape (q_i, k_i, k_i)."""
+        structure = self.structure
+        if i < structure.n_chain:
+            return self.A[i]
+        block, where = structure.blocks[i], structure.rest_slices[i - structure.n_chain]
+        level = np.arange(block.q)
+        if self.Szz is not None:
+            cells = level[:, None] * block.k + np.arange(block.k) + where.start
+            rows, cols = np.repeat(cells, block.k, axis=1).reshape(-1), np.tile(cells, (1, block.k)).reshape(-1)
+            return np.asarray(self.Szz[rows, cols]).reshape(block.q, block.k, block.k)
+        return self.S[where, where].reshape(block.q, block.k, block.q, block.k)[level, :, level, :]
+
+    def with_xy(self, i: int) -> FloatArray:
+        """Z_i'[X | y] of any block by level, shape (q_i, k_i, p + 1)."""
+        structure = self.structure
+        columns = slice(-(structure.p + 1), None)
+        if i < structure.n_chain:
+            return self.C[i][:, :, columns]
+        block, where = structure.blocks[i], structure.rest_slices[i - structure.n_chain]
+        return self.S[where, columns].reshape(block.q, block.k, -1)
+
     def with_response(self, rows: Rows) -> CrossProducts:
         """Same design with the response of ``rows`` (their last column) in place of the old one."""
         structure = self.structure

@@ -94,8 +94,8 @@ class _Moments:
 
 def _within_groups(cp: CrossProducts, i: int, *, reml: bool) -> _Moments | None:
     """Moments of one block from least squares within its groups; None if fewer than two groups allow it."""
-    block, A = cp.structure.blocks[i], _own(cp, i)
-    c = _with_xy(cp, i)[:, :, -1]
+    block, A = cp.structure.blocks[i], cp.own(i)
+    c = cp.with_xy(i)[:, :, -1]
     if block.k == 1:
         usable = A[:, 0, 0] > 0.0
     else:
@@ -132,14 +132,14 @@ def _haseman_elston(cp: CrossProducts) -> list[FloatArray]:
     structure = cp.structure
     p = structure.p
     blocks = range(len(structure.blocks))
-    to_x = [_with_xy(cp, i) for i in blocks]
+    to_x = [cp.with_xy(i) for i in blocks]
     stops = np.cumsum([0] + [b.k for b in structure.blocks])
     count = int(stops[-1])
     M, trace, squares = np.empty((count, count)), np.empty(count), np.empty(count)
     gram = [np.einsum("lax,lay->axy", c[:, :, :p], c[:, :, :p]) for c in to_x]
     for i in blocks:
         at = slice(stops[i], stops[i + 1])
-        own = np.diagonal(_own(cp, i), axis1=1, axis2=2)
+        own = np.diagonal(cp.own(i), axis1=1, axis2=2)
         trace[at] = own.sum(axis=0) - np.einsum("axx->a", gram[i])
         squares[at] = (to_x[i][:, :, -1] ** 2).sum(axis=0)
         for j in range(i, len(structure.blocks)):
@@ -155,29 +155,6 @@ def _haseman_elston(cp: CrossProducts) -> list[FloatArray]:
     return [relative[stops[i] : stops[i + 1]] for i in blocks]
 
 
-def _own(cp: CrossProducts, i: int) -> FloatArray:
-    """Z_i'Z_i by level, shape (q_i, k_i, k_i)."""
-    structure = cp.structure
-    if i < structure.n_chain:
-        return cp.A[i]
-    block, where = structure.blocks[i], structure.rest_slices[i - structure.n_chain]
-    level = np.arange(block.q)
-    if cp.Szz is not None:
-        cells = level[:, None] * block.k + np.arange(block.k) + where.start
-        values = cp.Szz[np.repeat(cells, block.k, axis=1).reshape(-1), np.tile(cells, (1, block.k)).reshape(-1)]
-        return np.asarray(values).reshape(block.q, block.k, block.k)
-    return cp.S[where, where].reshape(block.q, block.k, block.q, block.k)[level, :, level, :]
-
-
-def _with_xy(cp: CrossProducts, i: int) -> FloatArray:
-    """Z_i'[X | y] by level, shape (q_i, k_i, p + 1)."""
-    structure = cp.structure
-    if i < structure.n_chain:
-        return cp.C[i][:, :, -(structure.p + 1) :]
-    block, where = structure.blocks[i], structure.rest_slices[i - structure.n_chain]
-    return cp.S[where, -(structure.p + 1) :].reshape(block.q, block.k, -1)
-
-
 def _squared_norms(cp: CrossProducts, i: int, j: int, to_x: list[FloatArray]) -> FloatArray:
     """Sums of V (V - 2 X_i X_j') over all pairs of levels, V = Z_i'Z_j and X_i = Z_i'X; shape (k_i, k_j)."""
     structure = cp.structure
@@ -185,7 +162,7 @@ def _squared_norms(cp: CrossProducts, i: int, j: int, to_x: list[FloatArray]) ->
     a, b = structure.blocks[i], structure.blocks[j]
     X_i, X_j = to_x[i][:, :, :p], to_x[j][:, :, :p]
     if i == j or j < s:
-        V = _own(cp, i) if i == j else cp.P[i, j]
+        V = cp.own(i) if i == j else cp.P[i, j]
         other = X_j if i == j else X_j[structure.parents[i, j]]
         total: FloatArray = (V * (V - 2.0 * np.matmul(X_i, other.transpose(0, 2, 1)))).sum(axis=0)
         return total

@@ -1,43 +1,28 @@
-"""What is wrong with a model or a fit: errors before, :class:`Check` records after, one warning to sum them up."""
+"""What is wrong with a fit: errors while it runs, :class:`Check` records after it, one warning to sum them up."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import LinAlgWarning
 from scipy.sparse.linalg import lsmr
 
-from interlace.core.absorbed import left_of_blocks
 from interlace.core.cholmod import AnyElimination
 from interlace.core.newton import newton_step
-from interlace.core.scaling import FixedBasis, Response, convert_theta
-from interlace.core.structure import Structure
-from interlace.core.terms import Term
+from interlace.core.scaling import convert_theta
 from interlace.errors import ConvergenceWarning, ModelError, RankDeficiencyWarning
+from interlace.estimate.derived import singular_values
+from interlace.estimate.problem import Problem
 from interlace.estimate.state import Check, FitState
 from interlace.typing import FloatArray
 
-if TYPE_CHECKING:
-    from interlace.estimate.lmm import Problem
-    from interlace.frames.design import Design
+__all__ = ["diagnose", "residual_left", "start_values", "warn"]
 
-__all__ = [
-    "absorbed",
-    "affordable",
-    "diagnose",
-    "identifiable",
-    "residual_left",
-    "residual_spread",
-    "start_values",
-    "warn",
-]
-
-#: Condition number of the standardized fixed-effects matrix from which the client is warned.
+#: Condition number of the standardized fixed-effects matrix from which the user is warned.
 CONDITION_LIMIT = 1e6
 
 #: Residual variance, relative to that of least squares on the fixed effects, below which rounding hides it.
@@ -48,119 +33,6 @@ _NEAR_PERFECT = 1e-9
 
 #: Largest starting value, in standard units.
 _FARTHEST = 1e6
-
-#: Share of a random-effects column that the fixed effects must leave for its variance to be estimated.
-_ABSORBED = 1e-10
-
-#: Largest absolute value that can be squared and summed, with room for weights.
-_LARGEST = 1e70
-
-
-def identifiable(design: Design) -> None:
-    """Refuse models whose variance components the data cannot tell apart.
-
-    Raises
-    ------
-    ModelError
-        For numbers whose squares overflow, a constant response, a grouping factor with one level or with as many
-        levels as rows, or a term with at least as many random effects as rows.
-    """
-    n = design.y.size
-    _within_range(design)
-    if n and design.offset is None and float(np.ptp(design.y)) == 0.0:
-        raise ModelError(
-            f"the response {design.response!r} is constant ({design.y[0]:g} in all {n} rows): "
-            "there is nothing to explain"
-        )
-    for term in design.terms:
-        q, k = len(term.levels), term.Z.shape[1]
-        if q < 2:
-            raise ModelError(
-                f"grouping factor {term.group!r} has only one level in the rows used ({term.levels[0]!r}); "
-                "a random effect needs at least two: drop the term or check the data"
-            )
-        if q >= n:
-            raise ModelError(
-                f"grouping factor {term.group!r} has as many levels ({q}) as there are rows ({n}); its random effects "
-                "cannot be told from the residuals: use a coarser grouping factor or drop the term"
-            )
-        if q * k >= n:
-            raise ModelError(
-                f"term ({' + '.join(term.names)} | {term.group}) has {q * k} random effects ({q} levels x {k}) for {n} "
-                "rows; its variances cannot be told from the residual variance: take columns out of the term"
-            )
-
-
-def _within_range(design: Design) -> None:
-    """Refuse numbers whose squares and products overflow or vanish."""
-    parts = [(design.response, design.y), *zip(design.x_names, design.X.T, strict=True)]
-    parts += [(name, z) for term in design.terms for name, z in zip(term.names, term.Z.T, strict=True)]
-    parts += [(name, v) for name, v in (("weights", design.weights), ("offset", design.offset)) if v is not None]
-    for name, values in parts:
-        size = max(float(values.max()), -float(values.min())) if values.size else 0.0
-        if size > _LARGEST or 0.0 < size < 1.0 / _LARGEST:
-            raise ModelError(
-                f"the values of {name!r} are of the order of {size:.0e}, too {'large' if size > 1.0 else 'small'} to "
-                "be squared in double precision: change its units"
-            )
-
-
-def absorbed(problem: Problem) -> None:
-    """Refuse random-effects columns that are zero, or that the fixed effects contain level by level."""
-    for block, (total, left) in zip(problem.structure.blocks, left_of_blocks(problem.cp), strict=True):
-        for number, where in block.members:
-            term, back = problem.design.terms[number], problem.bases[number].inverse
-            text = f"({' + '.join(term.names)} | {term.group})"
-            before, after = (np.diagonal(back.T @ part[where, where] @ back) for part in (total, left))
-            for name, size, rest in zip(term.names, before, after, strict=True):
-                if size == 0.0:
-                    raise ModelError(
-                        f"column {name!r} of the random-effects term {text} is zero in every row used: "
-                        "take it out of the term"
-                    )
-                if rest < _ABSORBED * size:
-                    raise ModelError(
-                        f"the fixed effects already determine {name!r} of the random-effects term {text} in every "
-                        f"level of {term.group!r}, so its variance cannot be estimated: take it out of the random "
-                        f"effects, or {term.group!r} out of the fixed effects"
-                    )
-
-
-def residual_spread(design: Design, basis: FixedBasis, response: Response) -> None:
-    """Refuse a response that the fixed effects reproduce exactly, and more coefficients than rows."""
-    n, p = design.y.size, basis.kept.size
-    if p >= n:
-        raise ModelError(f"{p} fixed-effects coefficients for {n} rows: nothing is left to estimate a variance from")
-    root = 1.0 if design.weights is None else np.sqrt(design.weights)
-    size = float(np.linalg.norm(root * (design.y if design.offset is None else design.y - design.offset)))
-    if response.scale * np.sqrt(n) <= 1e-12 * size:
-        raise ModelError(
-            f"the fixed effects reproduce the response {design.response!r} exactly (perfect fit): no variance is left "
-            "for random effects or residuals; check whether the response was computed from the predictors"
-        )
-
-
-#: Memory of the dense Schur complement and its companions that is refused, in GB.
-_MEMORY_LIMIT = 16.0
-
-
-def affordable(structure: Structure, terms: Sequence[Term]) -> None:
-    """Refuse a dense Schur complement that no ordinary machine could hold, before any memory is taken.
-
-    Raises
-    ------
-    ModelError
-        With the size, and the remedy.
-    """
-    if structure.storage.cholmod:
-        return
-    gigabytes = 5 * 8e-9 * structure.m**2
-    if gigabytes > _MEMORY_LIMIT:
-        sizes = ", ".join(f"{t.group!r} ({t.n_levels} levels)" for t in terms)
-        raise ModelError(
-            f"the crossed grouping factors {sizes} need a dense matrix of order {structure.m} ({gigabytes:.0f} GB); "
-            'where most combinations of levels are unobserved, pip install "interlace-lme[cholmod]" makes it sparse'
-        )
 
 
 def residual_left(problem: Problem, e: AnyElimination) -> None:
@@ -261,8 +133,6 @@ def _near_perfect(state: FitState) -> Iterator[Check]:
 
 
 def _singularity(state: FitState) -> Iterator[Check]:
-    from interlace.estimate.lmm import singular_values
-
     limit = state.problem.control.singular_tol
     for term, values in zip(state.problem.design.terms, singular_values(state), strict=True):
         flat = int((values < limit).sum())

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from interlace.core.optsummary import OptSummary
+from interlace.estimate.problem import Problem
 from interlace.typing import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from interlace.estimate.lmm import Problem
 
 __all__ = ["Check", "FitState"]
 

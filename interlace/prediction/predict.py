@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from interlace.errors import DataError, FormulaError
-from interlace.estimate.lmm import linear_predictor_variance
+from interlace.estimate.derived import linear_predictor_variance
 from interlace.frames.adapt import Table, level_text
 from interlace.frames.design import NewRows, build_design, new_rows
 from interlace.inference import wald

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from interlace.estimate.lmm import conditional_covariances
+from interlace.estimate.derived import conditional_covariances
 from interlace.results import varcorr
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
-from interlace.estimate.lmm import singular_values, term_covariances
+from interlace.estimate.derived import singular_values, term_covariances
 from interlace.results.text import align, significant
 
 if TYPE_CHECKING:

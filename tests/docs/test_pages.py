@@ -1,4 +1,4 @@
-"""Every page of the documentation: its examples run, its commands exist, and nothing in it is code that no test runs."""
+"""Every page of the documentation: its examples run, its commands exist, and it holds no code that no test runs."""
 
 from __future__ import annotations
 
@@ -66,6 +66,12 @@ def test_commands_exist(name: str) -> None:
         assert command in parity, f"python -m parity {command}"
     for path in re.findall(r"`((?:interlace|parity|tests|r_reference|tools|benchmarks)/[\w./]*)`", text):
         assert (ROOT / path).exists() or path.startswith("parity/out"), path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_counts_of_data_sets(name: str) -> None:
+    for count in re.findall(r"(\d+) data sets", (ROOT / name).read_text("utf-8")):
+        assert int(count) == len(interlace.datasets.names())
 
 
 def test_links_between_files_of_the_repository() -> None:

@@ -13,8 +13,9 @@ from scipy.linalg import LinAlgWarning
 
 import interlace
 from interlace import Control
+from interlace.core.terms import Term
 from interlace.errors import ConvergenceWarning, RankDeficiencyWarning
-from interlace.estimate import lmm
+from interlace.estimate import derived, lmm
 from interlace.frames.design import build_design
 from tests.problems import KINDS, Problem, dense_fit, factors_of, frame_of, joint_covariance, random_problem
 
@@ -28,7 +29,7 @@ def design_of(kind: str, seed: int = 0, **kwargs):
 def as_problem(design) -> Problem:
     """A design as arrays for the dense formulas, rows multiplied by the roots of their weights."""
     root = np.ones(design.y.size) if design.weights is None else np.sqrt(design.weights)
-    terms = tuple(lmm.Term(t.group, t.codes, t.Z * root[:, None], len(t.levels), t.structure) for t in design.terms)
+    terms = tuple(Term(t.group, t.codes, t.Z * root[:, None], len(t.levels), t.structure) for t in design.terms)
     y = design.y if design.offset is None else design.y - design.offset
     return Problem("", terms, design.X * root[:, None], y * root)
 
@@ -44,7 +45,7 @@ def assert_state_is_dense(state, *, rtol: float = 1e-7) -> None:
     np.testing.assert_allclose(state.beta, dense.beta, rtol=rtol, atol=rtol * np.abs(dense.beta).max(initial=0.0))
     np.testing.assert_allclose(state.beta_cov, dense.beta_cov, rtol=rtol * 10)
     assert state.sigma == pytest.approx(dense.sigma, rel=rtol)
-    covariances = lmm.conditional_covariances(state)
+    covariances = derived.conditional_covariances(state)
     for ours, theirs in zip(state.modes, dense.modes, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=rtol * max(np.abs(theirs).max(), dense.sigma))
     for ours, theirs in zip(covariances, dense.condvar, strict=True):
@@ -84,7 +85,7 @@ def test_stages_one_by_one_are_the_fit(kind):
     assert state.criterion == whole.criterion
     np.testing.assert_array_equal(state.theta, whole.theta)
     np.testing.assert_array_equal(state.beta, whole.beta)
-    assert lmm.elimination(state).pwrss == pytest.approx(e.pwrss, rel=1e-12)
+    assert derived.elimination(state).pwrss == pytest.approx(e.pwrss, rel=1e-12)
 
 
 @pytest.mark.parametrize("reml", [True, False], ids=["REML", "ML"])
@@ -158,7 +159,7 @@ def test_shift_of_the_response(kind):
 @pytest.mark.parametrize("scale", [1e12, 1e-12, -3.0])
 def test_units_of_a_covariate_with_a_random_slope(scale):
     state, plain = sd_scale("slopes", x1=lambda x: x * scale, z01=lambda x: x * scale)
-    L, K = lmm.term_factors(state)[0], lmm.term_factors(plain)[0]
+    L, K = derived.term_factors(state)[0], derived.term_factors(plain)[0]
     units = np.diag([1.0, 1.0 / scale, *np.ones(len(L) - 2)])
     assert state.criterion == pytest.approx(plain.criterion - 2 * -np.log(abs(scale)), abs=1e-6)
     np.testing.assert_allclose(L @ L.T, units @ K @ K.T @ units, rtol=1e-5)
@@ -172,7 +173,7 @@ def test_shift_of_a_covariate_with_a_random_slope(shift):
     state, plain = sd_scale("slopes", x1=lambda x: x + shift, z01=lambda x: x + shift)
     assert state.criterion == pytest.approx(plain.criterion, abs=1e-5)
     np.testing.assert_allclose(state.fitted, plain.fitted, atol=1e-5)
-    L, K = lmm.term_factors(state)[0], lmm.term_factors(plain)[0]
+    L, K = derived.term_factors(state)[0], derived.term_factors(plain)[0]
     move = np.eye(len(L))
     move[0, 1] = shift
     np.testing.assert_allclose(move @ L @ L.T @ move.T, K @ K.T, rtol=1e-3, atol=1e-3)
@@ -187,7 +188,7 @@ def test_units_of_the_weights(kind, scale):
     assert state.criterion == pytest.approx(plain.criterion, abs=1e-6)
     assert state.sigma == pytest.approx(plain.sigma * np.sqrt(scale), rel=1e-7)
     np.testing.assert_allclose(state.beta, plain.beta, rtol=1e-7, atol=1e-9)
-    for a, b in zip(lmm.term_covariances(state), lmm.term_covariances(plain), strict=True):
+    for a, b in zip(derived.term_covariances(state), derived.term_covariances(plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert [c.code for c in state.checks] == [c.code for c in plain.checks]
 
@@ -237,15 +238,15 @@ def test_linear_predictor_variance(kind, excluded):
         wide.append(columns.reshape(len(X), -1))
     rows = np.concatenate([*wide, X], axis=1)
     expected = np.einsum("ni,ij,nj->n", rows, joint_covariance(problem, factors), rows) + extra
-    ours = lmm.linear_predictor_variance(state, X, Z, codes)
+    ours = derived.linear_predictor_variance(state, X, Z, codes)
     np.testing.assert_allclose(ours, state.sigma**2 * expected, rtol=1e-6, atol=1e-8)
 
 
 def test_linear_predictor_variance_with_weights_of_any_unit():
     design = replace(design_of("slopes"), weights=np.full(72, 1e8))
     X, Z, codes = new_rows(design, np.random.default_rng(3))
-    a = lmm.linear_predictor_variance(lmm.fit_design(design, reml=True), X, Z, codes)
-    b = lmm.linear_predictor_variance(lmm.fit_design(replace(design, weights=None), reml=True), X, Z, codes)
+    a = derived.linear_predictor_variance(lmm.fit_design(design, reml=True), X, Z, codes)
+    b = derived.linear_predictor_variance(lmm.fit_design(replace(design, weights=None), reml=True), X, Z, codes)
     np.testing.assert_allclose(a, b, rtol=1e-4)
 
 
@@ -282,7 +283,7 @@ def test_each_optimizer_reaches_the_fit(optimizer):
 
 def test_singular_values_have_no_units():
     small, large = (sd_scale("slopes", x1=lambda x, s=s: x * s, z01=lambda x, s=s: x * s)[0] for s in (1e-6, 1e6))
-    for a, b in zip(lmm.singular_values(small), lmm.singular_values(large), strict=True):
+    for a, b in zip(derived.singular_values(small), derived.singular_values(large), strict=True):
         assert (np.diff(a) >= 0).all()
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8)
 
@@ -329,7 +330,7 @@ def test_singular_fit(data):
 
 def test_singular_covariance_names_its_rank(data):
     result, caught = records("y ~ x + (w | g)", data.assign(w=np.random.default_rng(0).normal(size=120)))
-    (values,) = lmm.singular_values(result.state)
+    (values,) = derived.singular_values(result.state)
     assert values[0] < 1e-4 < 0.1 < values[1]
     assert "has rank 1 instead of 2" in result.state.checks[0].message
     assert "(Intercept + w | g)" in str(caught[0].message)

@@ -1,0 +1,110 @@
+"""Quantities of a fit that are computed on demand, in the basis of the formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from interlace.core import blas, posterior
+from interlace.core.cholmod import AnyElimination
+from interlace.core.terms import split_theta
+from interlace.estimate.problem import objective
+from interlace.estimate.state import FitState
+from interlace.typing import FloatArray, IntArray
+
+__all__ = [
+    "conditional_covariances",
+    "elimination",
+    "linear_predictor_variance",
+    "singular_values",
+    "term_covariances",
+    "term_factors",
+]
+
+
+def elimination(state: FitState) -> AnyElimination:
+    """Elimination at the estimates (inner basis), for quantities computed on demand."""
+    target = objective(state.problem)
+    with blas.limited(state.problem.structure.m):
+        return target.eliminate(state.opt.theta)
+
+
+def conditional_covariances(state: FitState) -> tuple[FloatArray, ...]:
+    """Covariance of the conditional modes of each level given theta, sigma and beta, as lme4's ``condVar``.
+
+    Returns
+    -------
+    tuple of ndarray, shapes (q_i, k_i, k_i)
+    """
+    e = elimination(state)
+    with blas.limited(state.problem.structure.m):
+        by_block = posterior.conditional_covariances(e)
+    found: dict[int, FloatArray] = {}
+    for block, values in zip(state.problem.structure.blocks, by_block, strict=True):
+        for number, where in block.members:
+            M = state.problem.bases[number].M
+            found[number] = state.sigma**2 * (M @ values[:, where, where] @ M.T)
+    return tuple(found[i] for i in range(len(found)))
+
+
+def linear_predictor_variance(
+    state: FitState, X: FloatArray, Z: Sequence[FloatArray | None], codes: Sequence[IntArray | None]
+) -> FloatArray:
+    """Variance of x'beta_hat + z'(b_hat - b) for new rows, from the joint covariance of beta_hat and b_hat - b.
+
+    Parameters
+    ----------
+    state : FitState
+    X : ndarray, shape (m, p)
+        The kept fixed-effects columns.
+    Z : sequence of ndarray, shapes (m, k_i), or None
+        Per term; None leaves the term out.
+    codes : sequence of ndarray of int64, shapes (m,), or None
+        Level of each row; -1 for a level that the fit has not seen, which adds z'Psi z.
+
+    Returns
+    -------
+    ndarray, shape (m,)
+    """
+    problem = state.problem
+    e = elimination(state)
+    inner_X = problem.basis.forward_kept(X)
+    block_Z, block_codes = [], []
+    for block in problem.structure.blocks:
+        columns = np.zeros((X.shape[0], block.k))
+        level = np.full(X.shape[0], -1, dtype=np.int64)
+        for number, where in block.members:
+            z, c = Z[number], codes[number]
+            if z is not None and c is not None:
+                columns[:, where] = np.where((c >= 0)[:, None], z @ problem.bases[number].M, 0.0)
+                level = np.maximum(level, c)
+        block_Z.append(columns)
+        block_codes.append(level)
+    with blas.limited(problem.structure.m):
+        variance = state.sigma**2 * posterior.quadratic_forms(e, inner_X, block_Z, block_codes)
+    for z, c, psi in zip(Z, codes, term_covariances(state), strict=True):
+        if z is not None and c is not None:
+            unseen = c < 0
+            variance[unseen] += np.einsum("nk,kj,nj->n", z[unseen], psi, z[unseen])
+    return variance
+
+
+def term_factors(state: FitState) -> tuple[FloatArray, ...]:
+    """Relative covariance factors L, lower triangular (k_i, k_i), of each term in the basis of the formula."""
+    return tuple(split_theta(state.problem.shapes, state.theta))
+
+
+def term_covariances(state: FitState) -> tuple[FloatArray, ...]:
+    """Covariance matrices sigma^2 L L', shapes (k_i, k_i), of each term."""
+    return tuple(state.sigma**2 * (L @ L.T) for L in term_factors(state))
+
+
+def singular_values(state: FitState) -> tuple[FloatArray, ...]:
+    """Singular values of each term's factor with its covariates in standard units, ascending.
+
+    The smallest one is the standard deviation, relative to sigma, of the least variable direction of the random
+    effects; unlike theta it does not depend on the units of the covariates.
+    """
+    factors = split_theta(state.problem.shapes, state.opt.theta)
+    return tuple(np.asarray(np.linalg.svd(L, compute_uv=False)[::-1]) for L in factors)

@@ -1,0 +1,132 @@
+"""Models that cannot be estimated, refused before any work is done on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interlace.core.absorbed import left_of_blocks
+from interlace.core.crossproducts import CrossProducts
+from interlace.core.scaling import FixedBasis, Response, TermBasis
+from interlace.core.structure import Structure
+from interlace.core.terms import Term
+from interlace.errors import ModelError
+
+if TYPE_CHECKING:
+    from interlace.frames.design import Design
+
+__all__ = ["absorbed", "affordable", "identifiable", "residual_spread"]
+
+#: Share of a random-effects column that the fixed effects must leave for its variance to be estimated.
+_ABSORBED = 1e-10
+
+#: Largest absolute value that can be squared and summed, with room for weights.
+_LARGEST = 1e70
+
+#: Memory of the dense Schur complement and its companions that is refused, in GB.
+_MEMORY_LIMIT = 16.0
+
+
+def identifiable(design: Design) -> None:
+    """Refuse models whose variance components the data cannot tell apart.
+
+    Raises
+    ------
+    ModelError
+        For numbers whose squares overflow, a constant response, a grouping factor with one level or with as many
+        levels as rows, or a term with at least as many random effects as rows.
+    """
+    n = design.y.size
+    _within_range(design)
+    if n and design.offset is None and float(np.ptp(design.y)) == 0.0:
+        raise ModelError(
+            f"the response {design.response!r} is constant ({design.y[0]:g} in all {n} rows): "
+            "there is nothing to explain"
+        )
+    for term in design.terms:
+        q, k = len(term.levels), term.Z.shape[1]
+        if q < 2:
+            raise ModelError(
+                f"grouping factor {term.group!r} has only one level in the rows used ({term.levels[0]!r}); "
+                "a random effect needs at least two: drop the term or check the data"
+            )
+        if q >= n:
+            raise ModelError(
+                f"grouping factor {term.group!r} has as many levels ({q}) as there are rows ({n}); its random effects "
+                "cannot be told from the residuals: use a coarser grouping factor or drop the term"
+            )
+        if q * k >= n:
+            raise ModelError(
+                f"term ({' + '.join(term.names)} | {term.group}) has {q * k} random effects ({q} levels x {k}) for {n} "
+                "rows; its variances cannot be told from the residual variance: take columns out of the term"
+            )
+
+
+def _within_range(design: Design) -> None:
+    """Refuse numbers whose squares and products overflow or vanish."""
+    parts = [(design.response, design.y), *zip(design.x_names, design.X.T, strict=True)]
+    parts += [(name, z) for term in design.terms for name, z in zip(term.names, term.Z.T, strict=True)]
+    parts += [(name, v) for name, v in (("weights", design.weights), ("offset", design.offset)) if v is not None]
+    for name, values in parts:
+        size = max(float(values.max()), -float(values.min())) if values.size else 0.0
+        if size > _LARGEST or 0.0 < size < 1.0 / _LARGEST:
+            raise ModelError(
+                f"the values of {name!r} are of the order of {size:.0e}, too {'large' if size > 1.0 else 'small'} to "
+                "be squared in double precision: change its units"
+            )
+
+
+def absorbed(design: Design, bases: Sequence[TermBasis], cp: CrossProducts) -> None:
+    """Refuse random-effects columns that are zero, or that the fixed effects contain level by level."""
+    for block, (total, left) in zip(cp.structure.blocks, left_of_blocks(cp), strict=True):
+        for number, where in block.members:
+            term, back = design.terms[number], bases[number].inverse
+            text = f"({' + '.join(term.names)} | {term.group})"
+            before, after = (np.diagonal(back.T @ part[where, where] @ back) for part in (total, left))
+            for name, size, rest in zip(term.names, before, after, strict=True):
+                if size == 0.0:
+                    raise ModelError(
+                        f"column {name!r} of the random-effects term {text} is zero in every row used: "
+                        "take it out of the term"
+                    )
+                if rest < _ABSORBED * size:
+                    raise ModelError(
+                        f"the fixed effects already determine {name!r} of the random-effects term {text} in every "
+                        f"level of {term.group!r}, so its variance cannot be estimated: take it out of the random "
+                        f"effects, or {term.group!r} out of the fixed effects"
+                    )
+
+
+def residual_spread(design: Design, basis: FixedBasis, response: Response) -> None:
+    """Refuse a response that the fixed effects reproduce exactly, and more coefficients than rows."""
+    n, p = design.y.size, basis.kept.size
+    if p >= n:
+        raise ModelError(f"{p} fixed-effects coefficients for {n} rows: nothing is left to estimate a variance from")
+    root = 1.0 if design.weights is None else np.sqrt(design.weights)
+    size = float(np.linalg.norm(root * (design.y if design.offset is None else design.y - design.offset)))
+    if response.scale * np.sqrt(n) <= 1e-12 * size:
+        raise ModelError(
+            f"the fixed effects reproduce the response {design.response!r} exactly (perfect fit): no variance is left "
+            "for random effects or residuals; check whether the response was computed from the predictors"
+        )
+
+
+def affordable(structure: Structure, terms: Sequence[Term]) -> None:
+    """Refuse a dense Schur complement that no ordinary machine could hold, before any memory is taken.
+
+    Raises
+    ------
+    ModelError
+        With the size, and the remedy.
+    """
+    if structure.storage.cholmod:
+        return
+    gigabytes = 5 * 8e-9 * structure.m**2
+    if gigabytes > _MEMORY_LIMIT:
+        sizes = ", ".join(f"{t.group!r} ({t.n_levels} levels)" for t in terms)
+        raise ModelError(
+            f"the crossed grouping factors {sizes} need a dense matrix of order {structure.m} ({gigabytes:.0f} GB); "
+            'where most combinations of levels are unobserved, pip install "interlace-lme[cholmod]" makes it sparse'
+        )
