@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from hypothesis import strategies as st
 
 import interlace
 from interlace import datasets
+from interlace.core.crossproducts import CrossProducts, Rows
+from interlace.estimate.lmm import at_theta as state_at_theta
+from interlace.estimate.lmm import objective, optimize, prepare
+from interlace.estimate.problem import Problem
+from interlace.frames.design import build_design
 from parity.case import Case
 from parity.strategies import Plan, build, plans
 
@@ -155,10 +161,52 @@ def test_weights_against_repeated_rows(plan: Plan, copies: int) -> None:
 
 
 def at_theta(formula: str, frame: pd.DataFrame, theta: Any, method: str) -> Any:
-    from interlace.estimate.lmm import at_theta as evaluate
-    from interlace.frames.design import build_design
+    return state_at_theta(build_design(formula, frame), theta, reml=method == "REML")
 
-    return evaluate(build_design(formula, frame), theta, reml=method == "REML")
+
+def parts(rows: Rows, pieces: int) -> list[Rows]:
+    """The rows dealt out to so many pieces."""
+    chosen = [np.arange(i, rows.n, pieces) for i in range(pieces)]
+    return [
+        Rows([c[at] for c in rows.codes], [Z[at] for Z in rows.Z], rows.Xy[at], rows.log_weights * at.size / rows.n)
+        for at in chosen
+    ]
+
+
+def best(problem: Problem, cp: CrossProducts) -> tuple[float, Any]:
+    """Criterion and coefficients, in inner units, of the model fitted from these cross-products."""
+    summary, e = optimize(replace(problem, cp=cp))
+    return summary.value, e.beta
+
+
+def prepared(plan: Plan) -> Problem:
+    case = build(plan)
+    weights = case.fit_arguments().get("weights")
+    return prepare(build_design(case.formula, case.frame(), weights=weights), reml=case.method == "REML")
+
+
+@given(plan=plans(), pieces=st.integers(2, 6))
+def test_rows_in_chunks(plan: Plan, pieces: int) -> None:
+    problem = prepared(plan)
+    chunked = CrossProducts.from_chunks(problem.structure, parts(problem.rows, pieces))
+    assert chunked.n == problem.cp.n
+    (whole, beta), (value, other) = best(problem, problem.cp), best(problem, chunked)
+    assert close(value, whole, size=problem.cp.n)
+    np.testing.assert_allclose(other, beta, atol=FIRST_ORDER)
+
+
+@given(plan=plans())
+def test_rows_added_and_taken_away(plan: Plan) -> None:
+    """A + B - B = A: the fit to the first rows is what is left of all rows without the others."""
+    problem = prepared(plan)
+    first, others = parts(problem.rows, 2)
+    alone = CrossProducts.from_rows(problem.structure, first)
+    left = problem.cp - CrossProducts.from_rows(problem.structure, others)
+    assert left.n == alone.n
+    theta = np.full(problem.structure.n_theta, 0.5)
+    at_alone, at_left = (objective(replace(problem, cp=cp)).eliminate(theta) for cp in (alone, left))
+    assert at_left.pwrss == pytest.approx(at_alone.pwrss, rel=1e-9)
+    np.testing.assert_allclose(at_left.beta, at_alone.beta, atol=FIRST_ORDER)
 
 
 EQUIVALENT = {

@@ -31,6 +31,8 @@ __all__ = ["AnyElimination", "AnyObjective", "SparseElimination", "SparseObjecti
 
 #: Order of the dense Schur complement from which a sparse one is considered.
 CONSIDERED_FROM = 2000
+#: Time of a floating-point operation in a sparse factorization, in units of a dense one.
+_SLOWER = 3.0
 
 
 def worth_it(structure: Structure, codes: Sequence[IntArray]) -> bool:
@@ -51,7 +53,7 @@ def worth_it(structure: Structure, codes: Sequence[IntArray]) -> bool:
     fill = new_factor(graph).fill(graph)
     k = max(b.k for b in structure.rest)
     directions_of_psi = sum(b.k * (b.k + 1) // 2 for b in structure.blocks)
-    sparse_flops = float((fill.astype(np.float64) ** 2).sum()) * k**3 * (3 * directions_of_psi + 1)
+    sparse_flops = _SLOWER * float((fill.astype(np.float64) ** 2).sum()) * k**3 * (3 * directions_of_psi + 1)
     return sparse_flops < 2.0 * float(structure.m) ** 3
 
 

@@ -121,8 +121,9 @@ def minimize_newton(
             correction = np.zeros_like(hessian)
     else:
         # Where the first rows of a factor vanish its columns can be rotated at almost no cost: a long flat valley.
-        converged = len(trace) > _FLAT[0] and trace[-_FLAT[0]][1] - value < _FLAT[1]
-        message = "no decrease worth mentioning" if converged else message
+        flat = len(trace) > _FLAT[0] and trace[-_FLAT[0]][1] - value < _FLAT[1]
+        if flat or newton_step(d.gradient, hessian)[1] <= _ACCEPTED:
+            converged, message = True, "no decrease worth mentioning"
     summary = OptSummary(
         optimizer="newton",
         theta=theta,

@@ -95,7 +95,7 @@ def _run_to_proof(
     """Run an optimizer, and again from every point that the boundary test finds to be lower."""
     summary, e, d = run(objective, theta, settings)
     restarts = 0
-    trace = summary.trace
+    trace, iterations = summary.trace, summary.iterations
     while (moved := _leave_boundary(objective, summary, e, d)) is not None:
         if restarts == settings.max_restarts:
             summary = replace(summary, converged=False, message="the boundary test kept failing")
@@ -103,7 +103,8 @@ def _run_to_proof(
         restarts += 1
         summary, e, d = run(objective, moved, settings)
         trace += summary.trace
-    return replace(summary, restarts=restarts, iterations=len(trace) - 1 - restarts, trace=trace), e
+        iterations += summary.iterations
+    return replace(summary, restarts=restarts, iterations=iterations, trace=trace), e
 
 
 #: Newton decrement up to which the word of a first-order or derivative-free algorithm is believed that it converged,

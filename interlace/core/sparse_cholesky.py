@@ -35,16 +35,26 @@ class Factor(Protocol):
         """Factorize and count the nonzeros of each column of the factor."""
 
 
+def _matrix(H: sparse.csc_array) -> sparse.csc_matrix:
+    """H as the kind of matrix, and with the kind of indices, that scikit-sparse 0.4 wants every time."""
+    out = sparse.csc_matrix(H)
+    # In place, while all arrays are still shared with H: sorting only some of them later would scramble H.
+    out.sort_indices()
+    kind = np.int32 if out.nnz < np.iinfo(np.int32).max else np.int64
+    out.indices, out.indptr = out.indices.astype(kind), out.indptr.astype(kind)
+    return out
+
+
 class _Factor04:
     """scikit-sparse before 0.5."""
 
     def __init__(self, H: sparse.csc_array) -> None:
         from sksparse.cholmod import analyze
 
-        self._factor: Any = analyze(sparse.csc_matrix(H))
+        self._factor: Any = analyze(_matrix(H))
 
     def factorize(self, H: sparse.csc_array) -> None:
-        self._factor.cholesky_inplace(sparse.csc_matrix(H))
+        self._factor.cholesky_inplace(_matrix(H))
 
     def solve(self, b: FloatArray) -> FloatArray:
         return np.asarray(self._factor(b))
