@@ -15,7 +15,7 @@ from interlace.core.cholmod import AnyElimination
 from interlace.core.newton import newton_step
 from interlace.core.scaling import convert_theta
 from interlace.errors import ConvergenceWarning, ModelError, RankDeficiencyWarning
-from interlace.estimate.derived import singular_values
+from interlace.estimate.derived import dependencies, singular_values
 from interlace.estimate.problem import Problem
 from interlace.estimate.state import Check, FitState
 from interlace.typing import FloatArray
@@ -134,7 +134,10 @@ def _near_perfect(state: FitState) -> Iterator[Check]:
 
 def _singularity(state: FitState) -> Iterator[Check]:
     limit = state.problem.control.singular_tol
-    for term, values in zip(state.problem.design.terms, singular_values(state), strict=True):
+    spectra = singular_values(state)
+    if all(values[0] >= limit for values in spectra):
+        return
+    for term, values, fixed in zip(state.problem.design.terms, spectra, dependencies(state), strict=True):
         flat = int((values < limit).sum())
         if not flat:
             continue
@@ -143,15 +146,21 @@ def _singularity(state: FitState) -> Iterator[Check]:
             message = f"the variance of {text} is estimated as zero"
             advice = "the data show no variation between these groups; the term can be dropped"
         elif term.structure == "diagonal":
-            message = f"{flat} of the {values.size} variances of {text} are estimated as zero"
+            names = ", ".join(repr(term.names[j]) for j in fixed)
+            message = f"the variances of {names} in {text} are estimated as zero"
             advice = "drop the covariates whose variance is zero"
         else:
-            message = (
-                f"the covariance matrix of {text} has rank {values.size - flat} instead of {values.size}: "
-                "a variance is zero or a correlation is +-1"
-            )
-            advice = "use uncorrelated effects (||), or drop the covariate with the smallest variance"
+            equations = ", ".join(_equation(term.names, j, row) for j, row in fixed.items())
+            rank = f"rank {values.size - flat} instead of {values.size}"
+            message = f"the covariance matrix of {text} has {rank}: at every level {equations}"
+            advice = f"use uncorrelated effects, diag(... | {term.group}), or fewer columns in the term"
         yield Check("singular", "warning", term.key, float(values[0]), limit, message, advice)
+
+
+def _equation(names: Sequence[str], j: int, coefficients: FloatArray) -> str:
+    """``x = 0.5 Intercept - 2 z`` for an effect that the others determine."""
+    parts = [f"{c:.3g} {name}" for name, c in zip(names, coefficients, strict=True) if c]
+    return f"{names[j]} = " + (" + ".join(parts).replace("+ -", "- ") or "0")
 
 
 def _fixed_effects(state: FitState) -> Iterator[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.linalg
 
 from interlace.core import blas, posterior
 from interlace.core.cholmod import AnyElimination
@@ -15,6 +16,7 @@ from interlace.typing import FloatArray, IntArray
 
 __all__ = [
     "conditional_covariances",
+    "dependencies",
     "elimination",
     "linear_predictor_variance",
     "singular_values",
@@ -108,3 +110,39 @@ def singular_values(state: FitState) -> tuple[FloatArray, ...]:
     """
     factors = split_theta(state.problem.shapes, state.opt.theta)
     return tuple(np.asarray(np.linalg.svd(L, compute_uv=False)[::-1]) for L in factors)
+
+
+def dependencies(state: FitState) -> tuple[dict[int, FloatArray], ...]:
+    """Random effects that the others of their term determine, in a degenerate fit.
+
+    Where the covariance matrix of a term has rank k - r, r of its effects are linear functions of the rest at every
+    level. Which r is a matter of choice: those that the vanishing directions weigh most, in standard units.
+
+    Returns
+    -------
+    tuple of dict
+        For each term: column number of a dependent effect to its coefficients, shape (k,), on the independent ones.
+        All zero for an effect whose variance is zero; empty for a term of full rank.
+    """
+    out = []
+    factors = split_theta(state.problem.shapes, state.opt.theta)
+    for L, basis in zip(factors, state.problem.bases, strict=True):
+        left, values, _ = np.linalg.svd(L)
+        vanishing = left[:, values < state.problem.control.singular_tol].T @ basis.inverse
+        unit = np.linalg.norm(basis.inverse, axis=0)
+        out.append(_solved_for_some(vanishing, unit))
+    return tuple(out)
+
+
+def _solved_for_some(vanishing: FloatArray, unit: FloatArray) -> dict[int, FloatArray]:
+    """Rows v with v'b = 0, shape (r, k), solved for r of the entries of b; ``unit`` makes columns comparable."""
+    count = vanishing.shape[0]
+    if count == 0:
+        return {}
+    _, _, order = scipy.linalg.qr(vanishing / unit, pivoting=True)
+    chosen = order[:count]
+    coefficients = -np.linalg.solve(vanishing[:, chosen], vanishing)
+    coefficients[:, chosen] = 0.0
+    size = np.abs(coefficients) / unit * unit[chosen][:, None]
+    coefficients[size < 1e-6] = 0.0
+    return {int(j): row for j, row in sorted(zip(chosen, coefficients, strict=True), key=lambda pair: pair[0])}

@@ -11,7 +11,7 @@ import pytest
 import interlace
 from interlace import Control
 from interlace.errors import ConvergenceWarning, ModelError, RankDeficiencyWarning
-from interlace.estimate import lmm
+from interlace.estimate import derived, lmm
 
 METHODS = pytest.mark.parametrize("method", ["REML", "ML"])
 
@@ -111,8 +111,8 @@ def test_the_same_factor_under_two_names(data, method):
     one = fitted("y ~ x + (1 | g)", data, method=method)
     two, _ = quietly("y ~ x + (1 | g) + (1 | g2)", data.assign(g2=data["g"]), method=method)
     assert two.state.criterion == pytest.approx(one.state.criterion, abs=1e-7)
-    total = sum(float(c[0, 0]) for c in lmm.term_covariances(two.state))
-    assert total == pytest.approx(float(lmm.term_covariances(one.state)[0][0, 0]), rel=1e-4)
+    total = sum(float(c[0, 0]) for c in derived.term_covariances(two.state))
+    assert total == pytest.approx(float(derived.term_covariances(one.state)[0][0, 0]), rel=1e-4)
 
 
 # -- the response --------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_little_residual_variance(residual, accuracy):
     result, categories = quietly("y ~ 1 + (1 | g)", frame)
     state = result.state
     assert state.sigma**2 == pytest.approx(within, rel=accuracy)
-    assert float(lmm.term_covariances(state)[0][0, 0]) == pytest.approx(between, rel=accuracy)
+    assert float(derived.term_covariances(state)[0][0, 0]) == pytest.approx(between, rel=accuracy)
     assert state.opt.converged
     assert state.opt.evaluations < 60
     noted = [c.code for c in state.checks]
@@ -265,8 +265,8 @@ def test_collinear_random_columns_span_the_same_model(data, method):
     result, _ = quietly("y ~ x + (x + x2 | g)", frame, method=method)
     assert result.state.criterion == pytest.approx(expected.criterion, abs=1e-6)
     combine = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 2.0]])
-    ours = combine @ lmm.term_covariances(result.state)[0] @ combine.T
-    np.testing.assert_allclose(ours, lmm.term_covariances(expected)[0], rtol=1e-3, atol=1e-4)
+    ours = combine @ derived.term_covariances(result.state)[0] @ combine.T
+    np.testing.assert_allclose(ours, derived.term_covariances(expected)[0], rtol=1e-3, atol=1e-4)
     constant, _ = quietly("y ~ x + (one | g)", frame, method=method)
     scalar = fitted("y ~ x + (1 | g)", frame, method=method).state
     assert constant.state.criterion == pytest.approx(scalar.criterion, abs=1e-6)
@@ -298,7 +298,7 @@ def test_more_columns_than_levels(data, method):
     """Two levels cannot show more than rank two."""
     result, categories = quietly("y ~ x + (x + noise | g)", data.assign(g=data["g"] % 2), method=method)
     assert categories == [ConvergenceWarning]
-    assert lmm.singular_values(result.state)[0][0] < 1e-4
+    assert derived.singular_values(result.state)[0][0] < 1e-4
 
 
 # -- size of the numbers -------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def test_weights_of_very_different_size(data):
     """Six orders of magnitude: compared with the dense covariance of the rows."""
     weights = 10.0 ** np.random.default_rng(0).uniform(-3, 3, 120)
     result, _ = quietly("y ~ x + (1 | g)", data, weights=weights)
-    psi = float(lmm.term_covariances(result.state)[0][0, 0])
+    psi = float(derived.term_covariances(result.state)[0][0, 0])
     V = np.diag(result.sigma**2 / weights) + psi * (data["g"].to_numpy()[:, None] == data["g"].to_numpy())
     X = np.column_stack([np.ones(120), data["x"]])
     solved = np.linalg.solve(V, np.column_stack([X, data["y"]]))

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import interlace
-from interlace.estimate import lmm
+from interlace.estimate import derived, lmm
 from interlace.estimate.state import FitState
 from tests.problems import KINDS, Array, Problem, dense_fit, factors_of, frame_of, random_problem
 
@@ -45,7 +45,7 @@ def fitted(formula: str, data: pd.DataFrame, **kwargs) -> FitState:
 
 def same_covariances(a: FitState, b: FitState, *, scale: float = 1.0) -> bool:
     """Whether two fits found the same optimum, up to what a flat one leaves open."""
-    pairs = zip(lmm.term_covariances(a), lmm.term_covariances(b), strict=True)
+    pairs = zip(derived.term_covariances(a), derived.term_covariances(b), strict=True)
     return all(np.allclose(p, scale * q, rtol=1e-2, atol=1e-2 * abs(scale) * b.sigma**2) for p, q in pairs)
 
 
@@ -141,13 +141,13 @@ def test_affine_change_of_a_random_covariate(kind, seed, method, scale, shift):
     a, b = fitted(formula, data, method=method), fitted(formula, moved, method=method)
     assert b.criterion == pytest.approx(a.criterion, abs=1e-4)
     back = np.array([[1.0, scale * shift], [0.0, scale]])
-    k = lmm.term_covariances(a)[0].shape[0]
+    k = derived.term_covariances(a)[0].shape[0]
     T: Array = np.eye(k)
     T[:2, :2] = back
-    mine = T @ lmm.term_covariances(b)[0] @ T.T
-    scale_of = np.abs(np.diagonal(lmm.term_covariances(a)[0])).max() + a.sigma**2
+    mine = T @ derived.term_covariances(b)[0] @ T.T
+    scale_of = np.abs(np.diagonal(derived.term_covariances(a)[0])).max() + a.sigma**2
     if abs(a.criterion - b.criterion) < 1e-7:
-        np.testing.assert_allclose(mine, lmm.term_covariances(a)[0], atol=2e-2 * scale_of)
+        np.testing.assert_allclose(mine, derived.term_covariances(a)[0], atol=2e-2 * scale_of)
 
 
 @few

@@ -430,3 +430,33 @@ def test_control_is_passed_on(data):
     design = build_design("y ~ x + z + (1 | g)", data.assign(z=data["x"] + 1e-5 * data["w"]))
     assert lmm.prepare(design, reml=True).basis.kept.size == 3
     assert lmm.prepare(design, reml=True, control=Control(rank_tol=1e-3)).basis.kept.size == 2
+
+
+def test_a_degenerate_fit_says_which_effects_depend_on_which() -> None:
+    frame = interlace.datasets.load("kb_like")
+    with pytest.warns(ConvergenceWarning, match=r"rank 2 instead of 4: at every level a = .* b, c = .* b") as caught:
+        result = interlace.fit("y ~ a + b + c + (a + b + c | s) + (a + b + c | i)", frame, method="ML")
+    assert len(caught) == 1
+    assert result.deviance < 28751.305
+    of_subjects, of_items = derived.dependencies(result.state)
+    assert of_items == {}
+    modes = result.random_effects["s"].to_numpy()
+    assert sorted(of_subjects) == [1, 3]
+    for column, coefficients in of_subjects.items():
+        np.testing.assert_allclose(modes[:, column], modes @ coefficients, atol=1e-6 * np.abs(modes).max())
+
+
+def test_an_effect_without_variance_depends_on_nothing() -> None:
+    rng = np.random.default_rng(0)
+    g, x = np.repeat(np.arange(12), 6), np.tile(np.arange(6.0), 12)
+    residual = rng.normal(size=(12, 6))
+    # Orthogonal to slopes within every group: no slope varies.
+    residual -= (residual @ (x[:6] - 2.5))[:, None] * (x[:6] - 2.5) / 17.5
+    frame = pd.DataFrame({"y": (3.0 * rng.normal(size=12)[:, None] + residual).ravel(), "x": x, "g": g})
+    with pytest.warns(
+        ConvergenceWarning, match=r"the variances of 'x' in \(Intercept \+ x \| g\) are estimated as zero"
+    ):
+        result = interlace.fit("y ~ x + diag(x | g)", frame)
+    (found,) = derived.dependencies(result.state)
+    assert list(found) == [1]
+    assert not found[1].any()
