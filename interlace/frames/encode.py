@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from interlace.errors import DataError, FormulaError, InterlaceError
+from interlace.errors import DataError, FormulaError, InterlaceError, ModelError
 from interlace.frames.evaluate import FUNCTIONS, Expression, evaluate, inspect, unquoted
 from interlace.frames.names import display, encode, quote
 from interlace.frames.rows import Rows, refuse_infinite
@@ -24,6 +25,8 @@ from interlace.typing import FloatArray, IntArray
 __all__ = ["Encoder", "assemble", "fit_encoder", "recoded"]
 
 Extra: TypeAlias = Mapping[str, Callable[..., Any]]
+#: Largest model matrix that is made, in GB; a fit needs about five times as much.
+_MEMORY_LIMIT = 4.0
 #: Name and values of one column; None for a constant one.
 Piece: TypeAlias = tuple[str, FloatArray]
 
@@ -43,6 +46,10 @@ class NumberEncoder:
         refuse_infinite(values, f"{self.expression.label} in the formula")
         return [(self.expression.label, values)]
 
+    def width(self, reduced: bool) -> int:
+        """Count its columns."""
+        return 1
+
 
 @dataclass(frozen=True)
 class FactorEncoder:
@@ -61,6 +68,10 @@ class FactorEncoder:
             for i, level in enumerate(self.levels)
             if i or not reduced
         ]
+
+    def width(self, reduced: bool) -> int:
+        """Count its columns."""
+        return len(self.levels) - reduced
 
     def codes(self, rows: Rows) -> IntArray:
         """Level of each row; a level unknown to the fit is an error."""
@@ -110,6 +121,11 @@ class FormulaicEncoder:
             for i, name in enumerate(spec.column_names)
             if i >= skip
         ]
+
+    def width(self, reduced: bool) -> int:
+        """Count its columns."""
+        full = self.categorical and not reduced
+        return len((self.alone if full else self.beside_constant).column_names) - (not full)
 
     @property
     def _key(self) -> str:
@@ -221,6 +237,7 @@ def assemble(
     assign : tuple of int, length p
         Term that each column belongs to.
     """
+    _affordable(blocks, encoders, rows.n)
     cache: dict[tuple[str, bool], list[Piece]] = {}
     columns: list[FloatArray | float] = []
     names: list[str] = []
@@ -235,6 +252,19 @@ def assemble(
     for j, column in enumerate(columns):
         matrix[:, j] = column
     return matrix, tuple(names), tuple(assign)
+
+
+def _affordable(blocks: tuple[tuple[Scoped, ...], ...], encoders: Mapping[str, Encoder], n: int) -> None:
+    """Refuse a matrix that would fill the memory: as a rule a column of labels taken for a predictor."""
+    widths = [[encoders[code].width(reduced) for code, reduced in block] for scoped in blocks for block in scoped]
+    p = sum(prod(width) for width in widths)
+    gigabytes = 8e-9 * n * p
+    if gigabytes > _MEMORY_LIMIT:
+        count, label = max((encoder.width(True), encoder.expression.label) for encoder in encoders.values())
+        raise ModelError(
+            f"the formula makes a matrix of {n} rows and {p} columns ({gigabytes:.0f} GB), {count} of them or more "
+            f"from {label!r}. A column with that many levels can be a grouping factor, (1 | {label}), or a number"
+        )
 
 
 def _products(

@@ -233,3 +233,11 @@ def test_errors_are_the_documented_classes(data):
             build_design(formula, data)
         assert isinstance(caught.value, ValueError)
         assert not isinstance(caught.value, KeyError)
+
+
+def test_a_factor_with_too_many_levels_for_a_predictor():
+    n = 30_000
+    labels = [f"id{i}" for i in range(n)]
+    wide = pd.DataFrame({"y": np.arange(n) % 7.0, "id": labels, "g": np.arange(n) % 50})
+    for formula in ("y ~ id + (1 | g)", "y ~ 1 + (id | g)", "y ~ C(id) + (1 | g)"):
+        refused(r"matrix of 30000 rows and 30000 columns \(7 GB\).*can be a grouping factor", formula, wide, ModelError)
