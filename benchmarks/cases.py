@@ -92,6 +92,14 @@ CASES = [
         target=0.25,
     ),
     Case(
+        "kb_like_72",
+        "maximal crossed, 72 thetas",
+        "y ~ a * b * c + (a * b * c | s) + (a * b * c | i)",
+        "ML",
+        packaged("kb_like"),
+        target=1.5,
+    ),
+    Case(
         "insteval",
         "InstEval, three crossed factors",
         "y ~ service + (1 | s) + (1 | d) + (1 | dept)",

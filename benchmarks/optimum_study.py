@@ -54,13 +54,11 @@ def main(problems: int = 500, seed: int = 20261124) -> None:
         evaluations.append(summary.evaluations)
         if not good:
             failures[kind] += 1
-            print(
-                f"problem {number} ({kind}, {'REML' if reml else 'ML'}): {summary.value - min(others):.2e} above the best"
-            )
+            method = "REML" if reml else "ML"
+            print(f"problem {number} ({kind}, {method}): {summary.value - min(others):.2e} above the best")
     print(f"{problems} problems in {time.perf_counter() - started:.1f} s")
-    print(
-        f"within 1e-6 of the best of seven starts: {within} ({100 * within / problems:.2f} %); by kind: {dict(failures)}"
-    )
+    share = f"{within} ({100 * within / problems:.2f} %)"
+    print(f"within 1e-6 of the best of seven starts: {share}; missed: {dict(failures)}")
     print(f"boundary misses: {misses}; not converged: {unconverged}; median evaluations {np.median(evaluations):.0f}")
 
 

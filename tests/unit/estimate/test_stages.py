@@ -453,9 +453,7 @@ def test_an_effect_without_variance_depends_on_nothing() -> None:
     # Orthogonal to slopes within every group: no slope varies.
     residual -= (residual @ (x[:6] - 2.5))[:, None] * (x[:6] - 2.5) / 17.5
     frame = pd.DataFrame({"y": (3.0 * rng.normal(size=12)[:, None] + residual).ravel(), "x": x, "g": g})
-    with pytest.warns(
-        ConvergenceWarning, match=r"the variances of .x. in .* are estimated as zero"
-    ):
+    with pytest.warns(ConvergenceWarning, match=r"the variances of .x. in .* are estimated as zero"):
         result = interlace.fit("y ~ x + diag(x | g)", frame)
     (found,) = derived.dependencies(result.state)
     assert list(found) == [1]
