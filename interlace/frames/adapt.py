@@ -112,6 +112,8 @@ class Column:
             values = values.astype(object)
         elif isinstance(self.dtype, np.dtype) and self.dtype.kind in "iufb":
             values = values.to_numpy()
+            if values.dtype == np.float16:
+                values = values.astype(np.float32)  # pandas has no index of half precision
         elif isinstance(self.dtype, pd.StringDtype) and len(values) < _FEW_ROWS:
             values = values.to_numpy(dtype=object)  # on few rows Python's hashing beats arrow's fixed cost
         codes, found = pd.factorize(values)
@@ -285,7 +287,7 @@ def match_levels(codes: IntArray, found: pd.Index[Any], levels: pd.Index[Any]) -
     place = _indexer(levels, found)
     absent = np.flatnonzero(place < 0)
     if len(absent) and _kind(levels) != _kind(found):
-        by_text = {level_text(level): i for i, level in enumerate(levels)}
+        by_text = {text: i for i, level in enumerate(levels) for text in (str(level), level_text(level))}
         for i in absent:
             place[i] = by_text.get(level_text(found[int(i)]), -1)
     return np.append(place, -1)[codes]
@@ -359,7 +361,7 @@ def _narwhals_series(series: Any) -> pd.Series[Any]:
         categories = series.cat.get_categories().to_list()
         if series.implementation.is_polars() and not isinstance(dtype, nw.Enum):
             categories = sorted(categories)  # polars numbers them by first use anywhere in the session
-        return pd.Series(pd.Categorical(series.cast(nw.String).to_list(), categories=categories))
+        return pd.Series(pd.Categorical(series.to_list(), categories=categories))
     if dtype.is_decimal():
         series = series.cast(nw.Float64)
         dtype = series.dtype

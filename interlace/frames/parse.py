@@ -31,7 +31,7 @@ from interlace.frames.tree import (
 )
 from interlace.typing import Structure
 
-__all__ = ["Formula", "RandomPart", "Response", "parse", "replace_dot"]
+__all__ = ["Formula", "RandomPart", "Response", "has_dot_in", "parse", "replace_dot"]
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def parse(
     left, right = read_sides(formula)
     response = read_response(left, extra)
     fixed, bars, offsets = split_rhs(read_rhs(right, extra))
-    has_dot = any(_has_dot(item) for _, item in flatten(fixed))
+    has_dot = any(has_dot_in(item) for _, item in flatten(fixed))
     terms = () if has_dot else expand(fixed)
     bars = _one_source(bars, groups, random, extra)
     return Formula(response, fixed, terms, bars, expand_bars(bars), offsets, has_dot)
@@ -218,7 +218,7 @@ def expand_bars(bars: Iterable[Bar]) -> tuple[RandomPart, ...]:
     parts: list[RandomPart] = []
     seen: set[tuple[frozenset[frozenset[str]], frozenset[str]]] = set()
     for bar in bars:
-        if any(_has_dot(item) for _, item in flatten(bar.effects)):
+        if any(has_dot_in(item) for _, item in flatten(bar.effects)):
             raise FormulaError(f"'.' cannot stand for columns in a random-effects term: {write(bar)}")
         terms = expand(bar.effects)
         if not terms:
@@ -237,18 +237,19 @@ def expand_bars(bars: Iterable[Bar]) -> tuple[RandomPart, ...]:
     return tuple(parts)
 
 
-def _has_dot(node: Node) -> bool:
+def has_dot_in(node: Node) -> bool:
+    """Whether a ``.`` stands anywhere in ``node``."""
     match node:
         case Dot():
             return True
         case Sum(items):
-            return any(_has_dot(item) for _, item in items)
+            return any(has_dot_in(item) for _, item in items)
         case Number() | Factor() | Offset() | Bar():
             return False
         case Power(base):
-            return _has_dot(base)
+            return has_dot_in(base)
         case Cross():
-            return _has_dot(node.left) or _has_dot(node.right)
+            return has_dot_in(node.left) or has_dot_in(node.right)
 
 
 def replace_dot(node: Node, by: Node) -> Node:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from interlace.errors import FormulaError
 from interlace.frames.bars import read_rhs, read_sides
 from interlace.frames.names import display
-from interlace.frames.parse import Response, read_response, replace_dot
+from interlace.frames.parse import Response, has_dot_in, read_response, replace_dot
 from interlace.frames.terms import Term, expand, flatten, term_key
 from interlace.frames.tokens import Token, tokenize
 from interlace.frames.tree import Bar, Cross, Dot, Factor, Node, Number, Offset, Sum, groups_of, write
@@ -57,6 +57,8 @@ def _substituted(after: Node, before: list[tuple[int, Node]]) -> list[tuple[int,
             )
         else:
             items.append((sign, replace_dot(item, Sum(tuple(plain)))))
+            if sign > 0 and has_dot_in(item):  # ". * f" crosses the fixed effects and keeps the rest, as in R
+                items.extend((inner, old) for inner, old in before if isinstance(old, Bar | Offset))
     return items
 
 

@@ -50,6 +50,8 @@ def encode_column(values: pd.Series | pd.Index, key: str, arrays: Arrays) -> Des
     if isinstance(dtype, np.dtype) and dtype.kind in "iufb":
         arrays[key] = np.asarray(values)
         return {"kind": "plain", "array": key}
+    if isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith(("date", "time32", "time64", "decimal")):
+        return _labels(values, key, arrays)  # which says that these cannot be saved
     if pd.api.types.is_datetime64_any_dtype(dtype) or pd.api.types.is_timedelta64_dtype(dtype):
         arrays[key] = np.asarray(values.astype("int64"))
         return {"kind": "time", "array": key, "dtype": str(dtype)}
@@ -57,9 +59,13 @@ def encode_column(values: pd.Series | pd.Index, key: str, arrays: Arrays) -> Des
         kind = "bool" if pd.api.types.is_bool_dtype(dtype) else None
         arrays[key] = _without_missing(values, key, kind)
         return {"kind": "extension", "array": key, "dtype": str(dtype)}
+    return _labels(values, key, arrays)
+
+
+def _labels(values: pd.Series | pd.Index, key: str, arrays: Arrays) -> Description:
     codes, labels = pd.factorize(np.asarray(values, dtype=object))
     arrays[key] = codes.astype(np.int32)
-    return {"kind": "labels", "array": key, "dtype": str(dtype), "levels": [_scalar(v, key) for v in labels]}
+    return {"kind": "labels", "array": key, "dtype": str(values.dtype), "levels": [_scalar(v, key) for v in labels]}
 
 
 def _without_missing(values: pd.Series | pd.Index, key: str, kind: str | None) -> np.ndarray:

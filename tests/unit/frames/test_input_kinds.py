@@ -365,3 +365,26 @@ def test_words_of_python_that_no_expression_uses_are_columns():
     assert design.terms[0].group == "with"
     again = build_design(design.formula, data)
     np.testing.assert_array_equal(again.X, design.X)
+
+
+def test_arrow_dictionaries_of_numbers():
+    data = base().assign(g=np.repeat([3, 1, 4, 2], N // 4))
+    expected = build_design("y ~ x + (1 | g)", data)
+    coded = pa.Table.from_pandas(data.assign(g=pd.Categorical(data.g)))
+    found = build_design("y ~ x + (1 | g)", coded)
+    np.testing.assert_array_equal(found.terms[0].codes, expected.terms[0].codes)
+    assert found.terms[0].levels.tolist() == [1, 2, 3, 4]
+    np.testing.assert_array_equal(new_rows(expected, coded).codes[0], expected.terms[0].codes)
+
+
+def test_groups_of_half_precision():
+    data = base().assign(g=np.repeat([0.5, 0.25, 2, 1], N // 4).astype(np.float16))
+    assert build_design("y ~ x + (1 | g)", data).terms[0].levels.tolist() == [0.25, 0.5, 1.0, 2.0]
+
+
+def test_text_stands_for_the_numbers_it_spells():
+    data = base().assign(g=np.repeat([1.0, 2.0, 3.0, 4.5], N // 4))
+    design = build_design("y ~ x + (1 | g)", data)
+    for spelled in (["1", "2", "3", "4.5"], ["1.0", "2.0", "3.0", "4.5"]):
+        new = new_rows(design, data.assign(g=np.repeat(spelled, N // 4)))
+        np.testing.assert_array_equal(new.codes[0], design.terms[0].codes)

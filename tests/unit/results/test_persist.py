@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import zipfile
 
@@ -261,3 +262,12 @@ def test_weights_of_any_kind_with_missing_values(sleep, tmp_path, kind):
     result = interlace.fit("Reaction ~ Days + (1 | Subject)", sleep, weights=weights, offset=weights)
     assert result.nobs == 179
     assert_same(result, roundtrip(result, tmp_path))
+
+
+def test_arrow_dates_cannot_be_saved(sleep, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    days = [datetime.date(2020, 1, 1) + datetime.timedelta(int(s)) for s in sleep["Subject"]]
+    sleep["Subject"] = pd.Series(days, dtype=pd.ArrowDtype(pa.date32()))
+    result = interlace.fit("Reaction ~ Days + (1 | Subject)", sleep)
+    with pytest.raises(DataError, match="'Subject' has labels of type date, which cannot be saved; make them text"):
+        result.save(tmp_path / "fit")
