@@ -124,17 +124,9 @@ def minimize_newton(
         flat = len(trace) > _FLAT[0] and trace[-_FLAT[0]][1] - value < _FLAT[1]
         if flat or newton_step(d.gradient, hessian)[1] <= _ACCEPTED:
             converged, message = True, "no decrease worth mentioning"
+    evaluations = objective.evaluations - start_evaluations
     summary = OptSummary(
-        optimizer="newton",
-        theta=theta,
-        value=value,
-        converged=converged,
-        iterations=len(trace) - 1,
-        evaluations=objective.evaluations - start_evaluations,
-        gradient=d.gradient,
-        hessian=hessian,
-        message=message,
-        trace=tuple(trace),
+        "newton", theta, value, converged, len(trace) - 1, evaluations, d.gradient, hessian, 0, message, tuple(trace)
     )
     return summary, e, d
 

@@ -104,7 +104,7 @@ def _run_to_proof(
         summary, e, d = run(objective, moved, settings)
         trace += summary.trace
         iterations += summary.iterations
-    return replace(summary, restarts=restarts, iterations=iterations, trace=trace), e
+    return (replace(summary, restarts=restarts, iterations=iterations, trace=trace) if restarts else summary), e
 
 
 #: Newton decrement up to which the word of a first-order or derivative-free algorithm is believed that it converged,

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from interlace.core.covariance import entries, lower_factor
+from interlace.core.small import smallest_eigenvalue
 from interlace.core.terms import Term, theta_slices
 from interlace.typing import FloatArray, IntArray
 
@@ -163,7 +164,7 @@ class TermBasis:
         inverse = np.diag(scale)
         if term.structure == "unstructured" and term.k > 1:
             correlation = gram / np.outer(scale, scale)
-            if np.linalg.eigvalsh(correlation)[0] > 1e-6:
+            if smallest_eigenvalue(correlation[None])[0] > 1e-6:
                 inverse = np.linalg.cholesky(correlation).T * scale
             else:
                 # The Gram matrix has lost the digits by which such columns differ; a QR decomposition has not.
@@ -185,7 +186,7 @@ class TermBasis:
 def convert_theta(terms: Sequence[Term], bases: Sequence[TermBasis], theta: FloatArray, *, to_user: bool) -> FloatArray:
     """Theta of the whole model in the other basis."""
     out = np.empty_like(theta)
-    for term, basis, where in zip(terms, bases, theta_slices([(t.k, t.structure) for t in terms]), strict=True):
+    for term, basis, where in zip(terms, bases, theta_slices(tuple((t.k, t.structure) for t in terms)), strict=True):
         L = np.zeros((term.k, term.k))
         where_L = entries(term.k, term.structure)
         L[where_L] = theta[where]

@@ -14,6 +14,7 @@ import numpy as np
 
 from interlace.core.covariance import cholesky_factor
 from interlace.core.crossproducts import CrossProducts
+from interlace.core.small import inverse, smallest_eigenvalue
 from interlace.core.terms import Block
 from interlace.typing import FloatArray
 
@@ -77,9 +78,9 @@ def _allowed(block: Block, psi: FloatArray) -> FloatArray:
     allowed = np.zeros_like(psi, dtype=bool)
     allowed[block.rows, block.cols] = True
     masked = np.where(allowed | allowed.T, psi, 0.0)
-    values, vectors = np.linalg.eigh(masked)
-    if values[0] >= _FLOOR and values[-1] <= _CEILING:
+    if smallest_eigenvalue(masked[None])[0] >= _FLOOR and masked.trace() <= _CEILING:
         return np.linalg.cholesky(masked)
+    values, vectors = np.linalg.eigh(masked)
     bounded = (vectors * np.clip(values, _FLOOR, _CEILING)) @ vectors.T
     return cholesky_factor(np.where(allowed | allowed.T, bounded, 0.0))
 
@@ -100,31 +101,22 @@ def _within_groups(cp: CrossProducts, i: int, *, reml: bool) -> _Moments | None:
         usable = A[:, 0, 0] > 0.0
     else:
         typical = np.trace(A.mean(axis=0)) / block.k
-        usable = _smallest_eigenvalue(A) > 1e-3 * typical
+        usable = smallest_eigenvalue(A) > 1e-3 * typical
     groups = int(usable.sum())
     freedom = cp.n - block.size
     if groups < 2 or freedom <= 0:
         return None
     if groups < block.q:
         A, c = A[usable], c[usable]
-    inverse = 1.0 / A if block.k == 1 else np.linalg.inv(A)
-    b = (inverse @ c[:, :, None])[:, :, 0]
+    uncertainty = inverse(A)
+    b = (uncertainty @ c[:, :, None])[:, :, 0]
     response = float(cp.S[-1, -1])
     residual = response - float((b * c).sum())
     if residual <= 1e-6 * response:
         return None
     between: FloatArray = b.T @ b / (groups - 1 if reml else groups)
-    psi: FloatArray = between * (freedom / residual) - inverse.mean(axis=0)
+    psi: FloatArray = between * (freedom / residual) - uncertainty.mean(axis=0)
     return _Moments(psi, reliable=groups > cp.structure.p + 1 and groups >= 0.5 * block.q)
-
-
-def _smallest_eigenvalue(A: FloatArray) -> FloatArray:
-    """Smallest eigenvalue of each symmetric matrix, shapes (q, k, k) to (q,)."""
-    if A.shape[1] == 2:
-        mean, half = 0.5 * (A[:, 0, 0] + A[:, 1, 1]), 0.5 * (A[:, 0, 0] - A[:, 1, 1])
-        lowest: FloatArray = mean - np.sqrt(half * half + A[:, 0, 1] ** 2)
-        return lowest
-    return np.asarray(np.linalg.eigvalsh(A)[:, 0], dtype=np.float64)
 
 
 def _haseman_elston(cp: CrossProducts) -> list[FloatArray]:

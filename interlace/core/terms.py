@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -76,13 +77,14 @@ class Block:
         return L
 
 
-def theta_slices(terms: Sequence[tuple[int, Structure]]) -> list[slice]:
+@lru_cache(maxsize=256)
+def theta_slices(terms: tuple[tuple[int, Structure], ...]) -> list[slice]:
     """Where each term's parameters stand in theta; terms given as (k, structure)."""
     stops = np.cumsum([0] + [count_theta(k, structure) for k, structure in terms])
     return [slice(int(a), int(b)) for a, b in pairwise(stops)]
 
 
-def split_theta(terms: Sequence[tuple[int, Structure]], theta: FloatArray) -> list[FloatArray]:
+def split_theta(terms: tuple[tuple[int, Structure], ...], theta: FloatArray) -> list[FloatArray]:
     """Factors L, shape (k, k), of each term."""
     out = []
     for (k, structure), where in zip(terms, theta_slices(terms), strict=True):
@@ -101,7 +103,7 @@ def gather_blocks(terms: Sequence[Term]) -> tuple[list[Block], list[IntArray], l
     codes : list of ndarray of int64, shapes (n,)
     Z : list of ndarray, shapes (n, k_block)
     """
-    slices = theta_slices([(t.k, t.structure) for t in terms])
+    slices = theta_slices(tuple((t.k, t.structure) for t in terms))
     by_group: dict[str, list[int]] = {}
     for number, term in enumerate(terms):
         by_group.setdefault(term.group, []).append(number)

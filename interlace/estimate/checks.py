@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.linalg import LinAlgWarning
 from scipy.sparse.linalg import lsmr
 
+from interlace.core import covariance
 from interlace.core.cholmod import AnyElimination
 from interlace.core.newton import newton_step
 from interlace.core.scaling import convert_theta
@@ -195,7 +196,8 @@ def _condition(R: FloatArray) -> float:
     """Condition number with columns scaled to unit length, which no change of units can affect."""
     if R.shape[0] < 2:
         return 1.0
-    return float(np.linalg.cond(R / np.sqrt((R * R).sum(axis=0))))
+    values = covariance.singular_values(R / np.sqrt((R * R).sum(axis=0)))
+    return float(values[-1] / values[0]) if values[0] > 0.0 else math.inf
 
 
 _CATEGORIES: dict[str, type[Warning]] = {"rank-deficient": RankDeficiencyWarning, "ill-conditioned": LinAlgWarning}

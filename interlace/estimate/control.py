@@ -47,9 +47,9 @@ class Control:
         """Refuse values that could not be meant."""
         for name in ("tol", "singular_tol", "rank_tol"):
             value = getattr(self, name)
-            if not value > 0.0:
+            if not (isinstance(value, (int, float)) and value > 0.0):
                 raise ValueError(f"Control: {name} must be positive, got {value!r}")
         for name, least in (("max_iterations", 1), ("max_restarts", 0)):
             value = getattr(self, name)
-            if int(value) != value or value < least:
+            if not (isinstance(value, int) and value >= least):
                 raise ValueError(f"Control: {name} must be a whole number of at least {least}, got {value!r}")

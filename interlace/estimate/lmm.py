@@ -131,7 +131,8 @@ def finish(problem: Problem, summary: OptSummary, e: AnyElimination) -> FitState
         checks=(),
         problem=problem,
     )
-    return replace(state, checks=tuple(checks.diagnose(state)))
+    found = tuple(checks.diagnose(state))
+    return replace(state, checks=found) if found else state
 
 
 def _by_term(problem: Problem, by_block: Sequence[FloatArray]) -> Iterator[tuple[FloatArray, FloatArray]]:

@@ -58,9 +58,9 @@ class Problem:
     cp: CrossProducts
 
     @property
-    def shapes(self) -> list[tuple[int, CovarianceStructure]]:
+    def shapes(self) -> tuple[tuple[int, CovarianceStructure], ...]:
         """Columns and covariance structure of each term."""
-        return [(t.k, t.structure) for t in self.terms]
+        return tuple((t.k, t.structure) for t in self.terms)
 
 
 def prepare(design: Design, *, reml: bool, control: Control | None = None) -> Problem:

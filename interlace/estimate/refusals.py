@@ -66,16 +66,19 @@ def identifiable(design: Design) -> None:
 
 def _within_range(design: Design) -> None:
     """Refuse numbers whose squares and products overflow or vanish."""
-    parts = [(design.response, design.y), *zip(design.x_names, design.X.T, strict=True)]
-    parts += [(name, z) for term in design.terms for name, z in zip(term.names, term.Z.T, strict=True)]
-    parts += [(name, v) for name, v in (("weights", design.weights), ("offset", design.offset)) if v is not None]
-    for name, values in parts:
-        size = max(float(values.max()), -float(values.min())) if values.size else 0.0
-        if size > _LARGEST or 0.0 < size < 1.0 / _LARGEST:
-            raise ModelError(
-                f"the values of {name!r} are of the order of {size:.0e}, too {'large' if size > 1.0 else 'small'} to "
-                "be squared in double precision: change its units"
-            )
+    parts = [((design.response,), design.y[:, None]), (design.x_names, design.X)]
+    parts += [(term.names, term.Z) for term in design.terms]
+    parts += [
+        ((name,), v[:, None]) for name, v in (("weights", design.weights), ("offset", design.offset)) if v is not None
+    ]
+    for names, values in parts:
+        sizes = np.abs(values).max(axis=0, initial=0.0)
+        for name, size in zip(names, sizes.tolist(), strict=True):
+            if size > _LARGEST or 0.0 < size < 1.0 / _LARGEST:
+                raise ModelError(
+                    f"the values of {name!r} are of the order of {size:.0e}, too {'large' if size > 1.0 else 'small'} "
+                    "to be squared in double precision: change its units"
+                )
 
 
 def absorbed(design: Design, bases: Sequence[TermBasis], cp: CrossProducts) -> None:
