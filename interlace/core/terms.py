@@ -79,15 +79,15 @@ class Block:
 
 @lru_cache(maxsize=256)
 def theta_slices(terms: tuple[tuple[int, Structure], ...]) -> list[slice]:
-    """Where each term's parameters stand in theta; terms given as (k, structure)."""
+    """Where each term's parameters stand in theta; terms given as (k, structure), hashable for the cache."""
     stops = np.cumsum([0] + [count_theta(k, structure) for k, structure in terms])
     return [slice(int(a), int(b)) for a, b in pairwise(stops)]
 
 
-def split_theta(terms: tuple[tuple[int, Structure], ...], theta: FloatArray) -> list[FloatArray]:
+def split_theta(terms: Sequence[tuple[int, Structure]], theta: FloatArray) -> list[FloatArray]:
     """Factors L, shape (k, k), of each term."""
     out = []
-    for (k, structure), where in zip(terms, theta_slices(terms), strict=True):
+    for (k, structure), where in zip(terms, theta_slices(tuple(terms)), strict=True):
         L = np.zeros((k, k))
         L[entries(k, structure)] = theta[where]
         out.append(L)
