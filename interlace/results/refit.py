@@ -32,7 +32,7 @@ def new_response(state: FitState, call: FitCall, y: ArrayLike) -> FloatArray:
     """Values for the rows in use, shape (n,), from values for these or for all rows of the original data."""
     n, rows = len(state.fitted), state.problem.design.rows
     plain = isinstance(y, np.ndarray) and y.dtype == np.float64 and y.ndim == 1
-    values = y.copy() if plain else numeric_values("the new response", y)
+    values = np.array(y, dtype=np.float64) if plain else numeric_values("the new response", y)
     if isinstance(y, pd.Series):
         for labels in (state.problem.design.index, state.problem.design.all_index):
             refuse_reordered("the new response", y.index, labels)
