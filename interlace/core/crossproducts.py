@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
+from interlace.core.small import diagonal_blocks
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray, IntArray
 
@@ -144,12 +145,11 @@ class CrossProducts:
         if i < structure.n_chain:
             return self.A[i]
         block, where = structure.blocks[i], structure.rest_slices[i - structure.n_chain]
-        level = np.arange(block.q)
         if self.Szz is not None:
-            cells = level[:, None] * block.k + np.arange(block.k) + where.start
+            cells = np.arange(block.q)[:, None] * block.k + np.arange(block.k) + where.start
             rows, cols = np.repeat(cells, block.k, axis=1).reshape(-1), np.tile(cells, (1, block.k)).reshape(-1)
             return np.asarray(self.Szz[rows, cols]).reshape(block.q, block.k, block.k)
-        return self.S[where, where].reshape(block.q, block.k, block.q, block.k)[level, :, level, :]
+        return diagonal_blocks(self.S[where, where], block.q, block.k)
 
     def with_xy(self, i: int) -> FloatArray:
         """Z_i'[X | y] of any block by level, shape (q_i, k_i, p + 1)."""

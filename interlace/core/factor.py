@@ -89,6 +89,20 @@ class Elimination:
         full.flat[:: count + 1] *= 0.5
         return full
 
+    def padded_inverse(self, count: int) -> FloatArray:
+        """:meth:`inverse` with zeros for the other rows and columns, shape (m, m)."""
+        G = np.zeros((self.structure.m, self.structure.m))
+        if count:
+            G[:count, :count] = self.inverse(count)
+        return G
+
+    def congruence(self, G: FloatArray) -> FloatArray:
+        """T G T' for symmetric G, shape (m, m)."""
+        if not self.rest_L:
+            return G
+        half = scale_rest(self.structure, self.rest_L, G, transpose=False)
+        return scale_rest(self.structure, self.rest_L, half.T, transpose=False)
+
     @cached_property
     def solution(self) -> FloatArray:
         """(u_rest, beta), shape (m - 1,): spherical modes of the rest and fixed effects."""

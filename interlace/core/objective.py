@@ -24,6 +24,7 @@ from scipy.linalg import lapack
 from interlace.core.crossproducts import CrossProducts
 from interlace.core.factor import Elimination, collect, eliminate, scale_rest
 from interlace.core.schur import SparseMap, scale_blocks
+from interlace.core.small import diagonal_blocks
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray
 
@@ -73,6 +74,8 @@ class Objective:
         self.structure = cp.structure
         self.N = cp.n - (cp.structure.p if reml else 0)
         self.evaluations = 0
+        #: Rows and columns of F whose determinant counts: the random effects, and X for REML.
+        self._count = cp.structure.m - 1 if reml else cp.structure.m_z
         self._lead = SparseMap(cp) if cp.structure.storage.sparse else None
 
     def eliminate(self, theta: FloatArray) -> Elimination:
@@ -84,10 +87,8 @@ class Objective:
         """Deviance or REML criterion of an elimination; infinity where it is not defined."""
         if not e.ok:
             return math.inf
-        structure = self.structure
-        count = structure.m - 1 if self.reml else structure.m_z
         fit = self.N * (1.0 + math.log(2.0 * math.pi * e.pwrss / self.N))
-        return e.log_chain + e.rest_logdet(count) + fit - self.cp.log_weights
+        return e.log_chain + e.rest_logdet(self._count) + fit - self.cp.log_weights
 
     def __call__(self, theta: FloatArray) -> float:
         """Value at ``theta``."""
@@ -99,10 +100,10 @@ class Objective:
         weight = self.N / e.pwrss
         v = np.append(-e.solution, 1.0)
         Tv = scale_rest(structure, e.rest_L, v[:, None], transpose=False)
-        G = self._inverse(e)
+        G = e.padded_inverse(self._count)
         dL: list[FloatArray] = [np.empty(0)] * len(structure.blocks)
         a: list[FloatArray] = [np.empty(0)] * len(structure.blocks)
-        TGT = _congruence(e, G)
+        TGT = e.congruence(G)
         psi = []
         for i, (K, c) in enumerate(chain_products(e, TGT, Tv)):
             H = _shrink(e, i)
@@ -120,15 +121,6 @@ class Objective:
             gradient[block.slots] = D[block.rows, block.cols]
         return Derivatives(gradient, dL, a, psi)
 
-    def _inverse(self, e: Elimination) -> FloatArray:
-        """F_22^-1 (ML) or F_2X^-1 (REML), padded with zeros to shape (m, m)."""
-        m = self.structure.m
-        count = m - 1 if self.reml else self.structure.m_z
-        G = np.zeros((m, m))
-        if count:
-            G[:count, :count] = e.inverse(count)
-        return G
-
     def psi_gradients(self, e: Elimination, d: Derivatives) -> list[FloatArray]:
         """G_Psi of every block, symmetric (k_i, k_i); exact at singular L too."""
         s = self.structure.n_chain
@@ -137,12 +129,11 @@ class Objective:
         return d.psi
 
     def _rest_psi(self, e: Elimination, a: Sequence[FloatArray], weight: float) -> list[FloatArray]:
-        count = self.structure.m - 1 if self.reml else self.structure.m_z
+        count = self._count
         Y, _ = lapack.dtrtrs(e.R[:count, :count], e.ST.T[:count, : self.structure.m_z], trans=1)
         out = []
         for block, where, a_r in zip(self.structure.rest, self.structure.rest_slices, a, strict=True):
-            level = np.arange(block.q)
-            S_r = e.S[where, where].reshape(block.q, block.k, block.q, block.k)[level, :, level, :].sum(axis=0)
+            S_r = diagonal_blocks(e.S[where, where], block.q, block.k).sum(axis=0)
             Y_r = Y[:, where].reshape(count * block.q, block.k)
             out.append(S_r - Y_r.T @ Y_r - weight * a_r.T @ a_r)
         return out
@@ -178,7 +169,7 @@ class Objective:
         return self.psi_gradients(e, d)[i]
 
     def _projected(self, e: Elimination, h: Sequence[FloatArray]) -> FloatArray:
-        """H'Z'PZ h for the columns of h, shape (n_theta, n_theta)."""
+        """Quadratic forms h'Z'PZ h in the columns of h, shape (n_theta, n_theta)."""
         structure, s = self.structure, self.structure.n_chain
         rho, rest = _times_cross(e, h)
         full = sum(
@@ -189,14 +180,6 @@ class Objective:
             stacked = np.concatenate([h[r].reshape(-1, h[r].shape[2]) for r in range(s, len(structure.blocks))])
             full = full + stacked.T @ rest[: structure.m_z]
         return full - forward(e, rho, rest)
-
-
-def _congruence(e: Elimination, G: FloatArray) -> FloatArray:
-    """T G T' for symmetric G."""
-    if not e.rest_L:
-        return G
-    half = scale_rest(e.structure, e.rest_L, G, transpose=False)
-    return scale_rest(e.structure, e.rest_L, half.T, transpose=False)
 
 
 def _shrink(e: Elimination, i: int) -> FloatArray:

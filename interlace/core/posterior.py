@@ -10,6 +10,7 @@ from scipy.linalg import lapack
 from interlace.core.cholmod import AnyElimination, SparseElimination
 from interlace.core.factor import Elimination, scale_rest
 from interlace.core.objective import chain_products, forward
+from interlace.core.small import diagonal_blocks
 from interlace.typing import FloatArray, IntArray
 
 __all__ = ["conditional_covariances", "modes", "quadratic_forms"]
@@ -48,18 +49,13 @@ def conditional_covariances(e: AnyElimination) -> list[FloatArray]:
         return e.conditional_covariances()
     structure, s = e.structure, e.structure.n_chain
     m, m_z = structure.m, structure.m_z
-    G = np.zeros((m, m))
-    if m_z:
-        G[:m_z, :m_z] = e.inverse(m_z)
-    half = scale_rest(structure, e.rest_L, G, transpose=False)
-    TGT = scale_rest(structure, e.rest_L, half.T, transpose=False)
+    TGT = e.congruence(e.padded_inverse(m_z))
     out = []
     for W, (K, _) in zip(e.W, chain_products(e, TGT, np.zeros((m, 1))), strict=True):
         out.append(W + np.matmul(W, np.matmul(K, W)))
     for where, r in zip(structure.rest_slices, range(s, len(structure.blocks)), strict=True):
         block = structure.blocks[r]
-        level = np.arange(block.q)
-        out.append(TGT[where, where].reshape(block.q, block.k, block.q, block.k)[level, :, level, :])
+        out.append(diagonal_blocks(TGT[where, where], block.q, block.k))
     return out
 
 

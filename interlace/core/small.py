@@ -1,4 +1,4 @@
-"""Closed forms for stacks of 2 x 2 symmetric matrices, an order of magnitude faster than a LAPACK call for each."""
+"""Stacks of small symmetric matrices; closed forms for 2 x 2, an order of magnitude faster than LAPACK calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ import numpy as np
 
 from interlace.typing import FloatArray
 
-__all__ = ["inverse", "smallest_eigenvalue"]
+__all__ = ["diagonal_blocks", "inverse", "smallest_eigenvalue"]
+
+
+def diagonal_blocks(M: FloatArray, q: int, k: int) -> FloatArray:
+    """The q diagonal blocks of a (q k, q k) matrix, shape (q, k, k)."""
+    level = np.arange(q)
+    return np.asarray(M.reshape(q, k, q, k)[level, :, level, :])
 
 
 def smallest_eigenvalue(A: FloatArray) -> FloatArray:
