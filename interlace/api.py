@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from interlace.results.call import FitCall
+from interlace.errors import hints_at
+from interlace.results.call import OTHER_SPELLINGS, FitCall
 from interlace.results.lmm import LMMResult, fit_call
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from interlace.estimate.control import Control
-    from interlace.typing import FrameLike, Method, Optimizer
+    from interlace.typing import DfMethod, FrameLike, Method, Optimizer
 
 __all__ = ["fit"]
 
 
+@hints_at(OTHER_SPELLINGS)
 def fit(
     formula: str,
     data: FrameLike,
@@ -30,7 +32,7 @@ def fit(
     theta0: ArrayLike | None = None,
     covariance: Mapping[str, str] | None = None,
     contrasts: Mapping[str, Any] | None = None,
-    df_method: str = "satterthwaite",
+    df_method: DfMethod = "satterthwaite",
     na_action: str = "drop",
     control: Control | None = None,
 ) -> LMMResult:
@@ -65,9 +67,10 @@ def fit(
         Covariance structure by grouping factor.
     contrasts : mapping of str to {"treatment", "sum", "helmert", "poly"}, optional
         Coding of categorical predictors; treatment with the first category as reference by default.
-    df_method : str
-        Degrees of freedom of the tests of fixed effects. This version uses the residual degrees of freedom
-        n - p whatever is given here, and says so in ``summary()``.
+    df_method : {"satterthwaite", "kenward-roger", "residual", "normal"}
+        Tests and intervals of fixed effects: from the normal distribution for ``"normal"``, otherwise from Student's t.
+        This version has the residual degrees of freedom n - p only: it uses them for ``"satterthwaite"`` and
+        ``"kenward-roger"`` too, and says so in ``summary()``.
     na_action : {"drop", "raise"}
         What to do with rows that have missing values.
     control : Control, optional
@@ -125,4 +128,4 @@ def fit(
         na_action=na_action,
         control=control,
     )
-    return fit_call(call, stacklevel=3)
+    return fit_call(call, stacklevel=4)  # the caller of the decorated function

@@ -5,14 +5,27 @@ Every class also inherits the builtin that a caller would expect, so ``except Va
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 __all__ = [
+    "NEEDS_GLMM",
     "ConvergenceWarning",
     "DataError",
     "FormulaError",
     "InterlaceError",
     "ModelError",
     "RankDeficiencyWarning",
+    "hints_at",
 ]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: What messages say of responses that are not Gaussian.
+NEEDS_GLMM = "needs a generalized linear mixed model, which this version does not fit"
 
 
 class InterlaceError(Exception):
@@ -37,3 +50,32 @@ class ConvergenceWarning(UserWarning):
 
 class RankDeficiencyWarning(UserWarning):
     """Columns of the fixed-effects model matrix were dropped because earlier ones determine them."""
+
+
+def hints_at(hints: Mapping[str, str]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function so that arguments which other libraries have, and it has not, are refused with a hint.
+
+    Parameters
+    ----------
+    hints : mapping from argument to what to do instead
+
+    Examples
+    --------
+    >>> @hints_at({"REML": "write method='ML'"})
+    ... def fit(formula: str) -> None: ...
+    >>> fit("y ~ x", REML=False)
+    Traceback (most recent call last):
+    TypeError: fit() has no argument 'REML': write method='ML'
+    """
+
+    def decorated(function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs:
+                if name in hints:
+                    raise TypeError(f"{function.__name__}() has no argument {name!r}: {hints[name]}")
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorated

@@ -20,7 +20,7 @@ from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.estimate.lmm import at_theta as state_at_theta
 from interlace.estimate.lmm import objective, optimize, prepare
 from interlace.estimate.problem import Problem
-from interlace.frames.design import build_design
+from interlace.frames.build import build_design
 from parity.case import Case
 from parity.strategies import Plan, build, plans
 

@@ -1,11 +1,12 @@
 """Any data frame, one column at a time, as numpy arrays and integer codes.
 
-The only place where a caller's frame is touched. Nothing is written to it, and only columns that a model uses are read.
+The only place where a caller's frame is touched (``foreign`` is its part for what is not pandas). Nothing is written to
+it, and only columns that a model uses are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, cast
 
@@ -13,10 +14,12 @@ import numpy as np
 import pandas as pd
 
 from interlace.errors import DataError
+from interlace.frames.foreign import FEW_ROWS, mapping_rows, mapping_series, narwhals_frame, narwhals_series
+from interlace.frames.levels import sorted_levels
 from interlace.frames.names import suggest
 from interlace.typing import BoolArray, FloatArray, FrameLike, IntArray
 
-__all__ = ["Column", "Kind", "Table", "compact", "level_text", "match_levels", "refuse_reordered"]
+__all__ = ["Column", "Kind", "Table", "refuse_reordered"]
 
 #: ``number`` and ``bool`` can be used in arithmetic; ``factor`` covers strings and categoricals; ``other`` (dates,
 #: periods, intervals) can only be a grouping column; ``mixed`` and ``complex`` cannot be used at all.
@@ -44,8 +47,6 @@ _WORDS = {
     "factor": "text or categories",
     "complex": "complex numbers",
 }
-_ARRAYS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray, np.ndarray, list, tuple, range)
-_FEW_ROWS = 20_000
 _COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
 
 
@@ -114,10 +115,10 @@ class Column:
             values = values.to_numpy()
             if values.dtype == np.float16:
                 values = values.astype(np.float32)  # pandas has no index of half precision
-        elif isinstance(self.dtype, pd.StringDtype) and len(values) < _FEW_ROWS:
+        elif isinstance(self.dtype, pd.StringDtype) and len(values) < FEW_ROWS:
             values = values.to_numpy(dtype=object)  # on few rows Python's hashing beats arrow's fixed cost
         codes, found = pd.factorize(values)
-        return _sorted(np.asarray(codes, dtype=np.int64), found)
+        return sorted_levels(np.asarray(codes, dtype=np.int64), found)
 
     @cached_property
     def missing(self) -> BoolArray | None:
@@ -169,9 +170,9 @@ class Table:
             self.n = len(data)
         elif isinstance(data, Mapping):
             self._frame = data
-            self.n = _mapping_rows(data, what)
+            self.n = mapping_rows(data, what)
         else:
-            self._frame = _narwhals(data, what)
+            self._frame = narwhals_frame(data, what)
             self.n = len(self._frame)
 
     @cached_property
@@ -225,8 +226,8 @@ class Table:
             values = self._frame[key]
             if isinstance(values, pd.Series) and self._labels is not None:
                 refuse_reordered(f"{self._what}[{name!r}]", values.index, self._labels, "the column before it")
-            return _mapping_series(f"{self._what}[{name!r}]", values, self.n)
-        return _narwhals_series(self._frame[key])
+            return mapping_series(f"{self._what}[{name!r}]", values, self.n)
+        return narwhals_series(self._frame[key])
 
 
 def refuse_reordered(what: str, given: pd.Index[Any], rows: pd.Index[Any], other: str = "data") -> None:
@@ -242,134 +243,3 @@ def refuse_reordered(what: str, given: pd.Index[Any], rows: pd.Index[Any], other
 
 def _as_float(value: Any) -> float:
     return float("nan") if value is None or value is pd.NA else float(value)
-
-
-def _sorted(codes: IntArray, found: Any) -> tuple[IntArray, pd.Index[Any]]:
-    """Sort the levels and renumber the codes; objects that cannot be compared stay as they came."""
-    values = found if isinstance(found, np.ndarray) else found.to_numpy()
-    if values.dtype == object:
-        keys = values.tolist()
-        try:
-            order = np.asarray(sorted(range(len(keys)), key=keys.__getitem__), dtype=np.int64)
-        except TypeError:
-            return codes, pd.Index(found)
-    else:
-        order = np.argsort(values).astype(np.int64)
-    rank = np.empty(len(order) + 1, dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    rank[-1] = -1  # codes of -1 (missing) pick this one
-    return rank[codes], pd.Index(found[order])
-
-
-def compact(codes: IntArray, n_levels: int) -> tuple[IntArray, IntArray | None]:
-    """Renumber ``codes`` so that every level occurs; also the levels kept, None when that is all of them."""
-    counts = np.bincount(codes, minlength=n_levels)
-    if counts.all():
-        return codes, None
-    kept = np.flatnonzero(counts).astype(np.int64)
-    rank = np.empty(n_levels, dtype=np.int64)
-    rank[kept] = np.arange(len(kept))
-    return rank[codes], kept
-
-
-def level_text(level: Any) -> str:
-    """Label of a level: numbers without a needless ``.0``, as R writes them."""
-    if isinstance(level, float | np.floating) and float(level).is_integer() and abs(float(level)) < 1e15:
-        return str(int(level))
-    return str(level)
-
-
-def match_levels(codes: IntArray, found: pd.Index[Any], levels: pd.Index[Any]) -> IntArray:
-    """Codes within ``levels`` of values coded in ``found``; -1 for a level not among ``levels``.
-
-    Levels are compared as they are; where the kinds differ (1 against 1.0 or "1"), by their labels.
-    """
-    place = _indexer(levels, found)
-    absent = np.flatnonzero(place < 0)
-    if len(absent) and _kind(levels) != _kind(found):
-        by_text = {text: i for i, level in enumerate(levels) for text in (str(level), level_text(level))}
-        for i in absent:
-            place[i] = by_text.get(level_text(found[int(i)]), -1)
-    return np.append(place, -1)[codes]
-
-
-def _indexer(levels: pd.Index[Any], found: pd.Index[Any]) -> IntArray:
-    places = {level: i for i, level in enumerate(levels.tolist())}
-    strict_bool = (_kind(levels) == "boolean") != (_kind(found) == "boolean")  # True == 1 in Python, but not here
-    return np.asarray([-1 if strict_bool else places.get(level, -1) for level in found.tolist()], dtype=np.int64)
-
-
-def _kind(levels: pd.Index[Any]) -> str:
-    return str(pd.api.types.infer_dtype(levels, skipna=True))
-
-
-def _mapping_rows(data: Mapping[Any, Any], what: str) -> int:
-    for name, values in data.items():
-        try:
-            return len(values)
-        except TypeError:
-            raise DataError(
-                f"{what}[{name!r}] is a single value or an iterator ({type(values).__name__}); each column must be a "
-                "list or an array"
-            ) from None
-    return 0
-
-
-def _mapping_series(what: str, values: Any, n: int) -> pd.Series[Any]:
-    if not isinstance(values, _ARRAYS):
-        values = _foreign_values(what, values)
-    if np.ndim(values) != 1:
-        raise DataError(f"{what} must be one-dimensional, not of shape {np.shape(values)}")
-    if len(values) != n:
-        raise DataError(f"{what} has {len(values)} values, but the first column has {n}; columns must be equally long")
-    if isinstance(values, pd.Series):
-        return values.reset_index(drop=True)
-    return pd.Series(values, copy=True) if isinstance(values, np.ndarray) else pd.Series(values)
-
-
-def _foreign_values(what: str, values: Any) -> Any:
-    """Convert a polars or pyarrow column inside a mapping."""
-    import narwhals.stable.v1 as nw
-
-    try:
-        return _narwhals_series(nw.from_native(values, series_only=True))
-    except TypeError:
-        if isinstance(values, Iterable) and not isinstance(values, str | bytes):
-            return list(values)
-    raise DataError(f"{what} must be a list or an array, not {type(values).__name__}")
-
-
-def _narwhals(data: Any, what: str) -> Any:
-    import narwhals.stable.v1 as nw
-
-    try:
-        return nw.from_native(data, eager_only=True)
-    except TypeError:
-        lazy = " It is lazy: call .collect() first." if hasattr(data, "collect") else ""
-        raise TypeError(
-            f"{what} must be a pandas, polars or pyarrow data frame, or a dict of columns, "
-            f"not {type(data).__module__}.{type(data).__name__}.{lazy}"
-        ) from None
-
-
-def _narwhals_series(series: Any) -> pd.Series[Any]:
-    """Convert a polars, pyarrow, ... column to pandas, without needing pyarrow for polars."""
-    import narwhals.stable.v1 as nw
-
-    dtype = series.dtype
-    if isinstance(dtype, nw.Enum | nw.Categorical):
-        categories = series.cat.get_categories().to_list()
-        if series.implementation.is_polars() and not isinstance(dtype, nw.Enum):
-            categories = sorted(categories)  # polars numbers them by first use anywhere in the session
-        return pd.Series(pd.Categorical(series.to_list(), categories=categories))
-    if dtype.is_decimal():
-        series = series.cast(nw.Float64)
-        dtype = series.dtype
-    if dtype.is_numeric() or (isinstance(dtype, nw.Boolean) and not series.null_count()):
-        return pd.Series(np.array(series.to_numpy()))
-    if len(series) > _FEW_ROWS:
-        try:
-            return cast("pd.Series[Any]", series.to_pandas())
-        except ImportError:  # polars makes the short cut through pyarrow, which may be absent
-            pass
-    return pd.Series(series.to_list())

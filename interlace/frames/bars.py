@@ -9,11 +9,11 @@ from __future__ import annotations
 import keyword
 from collections.abc import Collection
 
-from interlace.errors import FormulaError
-from interlace.frames.names import encode
-from interlace.frames.nesting import Cursor, GroupReader, counted
-from interlace.frames.safety import CONTRAST_CLASSES, canonical
-from interlace.frames.tokens import Token, close_of, tokenize
+from interlace.errors import NEEDS_GLMM, FormulaError
+from interlace.frames.names import CONTRAST_CLASSES, encode
+from interlace.frames.nesting import GroupReader, counted
+from interlace.frames.safety import canonical
+from interlace.frames.tokens import OPERANDS, Cursor, Token, close_of, tokenize
 from interlace.frames.tree import Bar, Cross, Dot, Factor, Node, Number, Offset, Power, Sum
 
 __all__ = ["read_bar", "read_expression", "read_rhs", "read_sides"]
@@ -50,6 +50,12 @@ def read_rhs(tokens: list[Token], extra: Collection[str] = ()) -> Node:
 def read_bar(text: str, extra: Collection[str] = ()) -> list[Bar]:
     """Parse one entry of ``random=``: ``"(1 + x | g)"``, with or without the brackets."""
     tokens = tokenize(text)
+    if tokens and tokens[0].text == "~":
+        bar = text.strip().removeprefix("~").strip()
+        bar = bar if bar.startswith("(") else f"({bar})"
+        raise FormulaError(
+            f"random= holds {text!r}, a one-sided formula as in nlme; write lme4's term random=[{bar!r}]"
+        )
     node = _Reader(tokens, extra).only_bar()
     items = node.items if isinstance(node, Sum) else ((1, node),)
     bars = [item for _, item in items if isinstance(item, Bar)]
@@ -62,32 +68,31 @@ def read_expression(tokens: list[Token], extra: Collection[str] = (), *, what: s
     """Parse a Python expression (the left-hand side, an offset, a transform) to its checked, canonical code."""
     if len(tokens) > _MAX_TOKENS:
         raise FormulaError(f"the expression for {what} is too long; compute it as a column of data first")
+    if len(tokens) == 1 and tokens[0].kind == "name":
+        _refuse_word(tokens[0].text)
     pieces: list[str] = []
     end = tokens[0].start if tokens else 0
     coding = any(token.text in ("C", "factor", "as.factor") for token in tokens)
-    if len(tokens) == 1 and tokens[0].kind == "name":
-        _refuse_word(tokens[0].text)
-    for i, token in enumerate(tokens):
-        called = i + 1 < len(tokens) and tokens[i + 1].text == "("
-        option = i + 1 < len(tokens) and tokens[i + 1].text == "=" and tokens[i + 1].kind == "op"
-        if (
-            i
-            and tokens[i - 1].kind in ("name", "quoted", "number", "string")
-            and token.kind in ("name", "quoted", "number", "string")
-        ):
-            raise FormulaError(
-                f"an operator is missing between {tokens[i - 1].text!r} and {token.text!r} in the formula"
-            )
-        if token.kind == "op" and token.text in ("&", "|", "||", "!"):
-            raise FormulaError(
-                f"not allowed in a formula: the operator {token.text!r} in an expression. Put the condition into a "
-                "column of data first."
-            )
+    nothing = Token("op", "", end)
+    for before, token, after in zip([nothing, *tokens], tokens, [*tokens[1:], nothing], strict=False):
+        _refuse_in_expression(before, token)
+        option = after.text == "=" and after.kind == "op"
         # C(x, Sum): a contrast, while the column Sum is meant in log(Sum) and in C(Sum)
-        contrast = coding and i > 0 and tokens[i - 1].text in (",", "=")
-        pieces.append(" " * (token.start - end > 0) + _python(token, called, option, contrast))
+        contrast = coding and before.text in (",", "=")
+        pieces.append(" " * (token.start - end > 0) + _python(token, after.text == "(", option, contrast))
         end = token.start + len(token.text)
     return canonical("".join(pieces), extra)
+
+
+def _refuse_in_expression(before: Token, token: Token) -> None:
+    """Refuse what Python would read otherwise than R, or not at all."""
+    if before.kind in OPERANDS and token.kind in OPERANDS:
+        raise FormulaError(f"an operator is missing between {before.text!r} and {token.text!r} in the formula")
+    if token.kind == "op" and token.text in ("&", "|", "||", "!"):
+        raise FormulaError(
+            f"not allowed in a formula: the operator {token.text!r} in an expression. Put the condition into a "
+            "column of data first."
+        )
 
 
 def _python(token: Token, called: bool, option: bool, contrast: bool) -> str:
@@ -234,7 +239,7 @@ class _Reader(Cursor):
         if token.text in ("diag", "us"):
             return self.structured(token.text, inner)
         if token.text == "cbind":
-            raise FormulaError("cbind(successes, failures) belongs on the left of '~', in interlace.glmer()")
+            raise FormulaError(f"cbind(successes, failures) belongs on the left of '~', and {NEEDS_GLMM}")
         return Factor(read_expression(self.tokens[start : end + 1], self.extra, what="a term"))
 
     def structured(self, name: str, inner: list[Token]) -> Node:

@@ -3,107 +3,149 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 
-from interlace.errors import DataError, FormulaError
-from interlace.frames.adapt import Table, compact
+from interlace.errors import NEEDS_GLMM, DataError, FormulaError
+from interlace.frames.adapt import Table
 from interlace.frames.design import Design, DesignSpec, RandomSpec, RandomTerm
 from interlace.frames.encode import Encoder, assemble, fit_encoder, recoded
-from interlace.frames.evaluate import evaluate, inspect
-from interlace.frames.grouping import GroupSpec, fit_group, restrict_group
+from interlace.frames.evaluate import inspect
+from interlace.frames.grouping import fit_group, restrict_group
+from interlace.frames.levels import compact
 from interlace.frames.names import RESERVED, suggest, unknown_message
 from interlace.frames.parse import Formula, RandomPart, parse, with_columns
+from interlace.frames.response import offset_term, response_values
 from interlace.frames.rows import Rows
 from interlace.frames.select import PerRow, per_row, select_rows
 from interlace.frames.terms import scope
 from interlace.typing import FloatArray, FrameLike, IntArray, Structure
 
-__all__ = ["Request", "build", "offset_term"]
+__all__ = ["build_design", "grouping_factors"]
 
 _CONTRASTS = ("treatment", "sum", "helmert", "poly")
 
 
-@dataclass(frozen=True)
-class Request:
-    """Arguments of ``build_design``."""
+def build_design(
+    formula: str,
+    data: FrameLike,
+    groups: str | Sequence[str] | None = None,
+    random: str | Sequence[str] | None = None,
+    *,
+    weights: Any = None,
+    offset: Any = None,
+    contrasts: Mapping[str, str] | None = None,
+    covariance: Mapping[str, str] | None = None,
+    na_action: str = "drop",
+    extra_transforms: Mapping[str, Callable[..., Any]] | None = None,
+) -> Design:
+    """Turn a formula and data into arrays.
 
-    formula: str
-    data: FrameLike
-    groups: str | Sequence[str] | None
-    random: str | Sequence[str] | None
-    weights: Any
-    offset: Any
-    contrasts: Mapping[str, str]
-    covariance: Mapping[str, str]
-    na_action: str
-    extra: Mapping[str, Callable[..., Any]]
+    Parameters
+    ----------
+    formula : str
+        Fixed effects in Wilkinson's language, random effects as lme4 writes them.
+    data : data frame or mapping
+        pandas, polars, pyarrow, any eager narwhals frame, or a dict of columns. Never modified.
+    groups : str or list of str, optional
+        Grouping columns, short for ``(1 | g)``.
+    random : str or list of str, optional
+        Random-effects terms given apart from the formula.
+    weights, offset : column name or array-like of one value per row of ``data``, optional
+        Arrays count by position; a Series with the labels of ``data`` in another order is refused.
+    contrasts : mapping from column to {"treatment", "sum", "helmert", "poly"}, optional
+        For factors among the fixed effects, as in lme4; random slopes keep treatment contrasts.
+    covariance : mapping from group to {"unstructured", "diagonal"}, optional
+    na_action : {"drop", "raise"}
+        Leave out rows with a missing value in any column used, or refuse them.
+    extra_transforms : mapping from name to function, optional
+        Functions of the caller's that the formula may call.
 
+    Returns
+    -------
+    Design
 
-def build(request: Request) -> Design:
-    """Evaluate a request."""
-    formula = _parsed(request)
-    table = Table(request.data)
-    weights, offset = per_row("weights", request.weights, table), per_row("offset", request.offset, table)
-    if formula.has_dot:
-        formula = _without_dot(formula, table, (weights, offset))
-    _check_columns(formula, table)
+    Raises
+    ------
+    FormulaError, DataError, ModelError
+        All of them ``ValueError``; the message names the column, term or argument.
+    """
+    contrasts, extra = _mapping("contrasts", contrasts), _mapping("extra_transforms", extra_transforms)
+    covariance = _mapping("covariance", covariance)
+    parsed = _parsed(formula, groups, random, contrasts, extra)
+    if na_action not in ("drop", "raise"):
+        raise DataError(f"na_action must be 'drop' or 'raise', not {na_action!r}")
+    table = Table(data)
+    weight, shift = per_row("weights", weights, table), per_row("offset", offset, table)
+    if parsed.has_dot:
+        parsed = _without_dot(parsed, table, (weight, shift))
+    _check_columns(parsed, table)
     every = dict.fromkeys(
-        [*formula.columns, *(p.column for p in (weights, offset) if p is not None and p.column is not None)]
+        [*parsed.columns, *(p.column for p in (weight, shift) if p is not None and p.column is not None)]
     )
-    rows, n_zero = select_rows(table, every, weights, offset, request.na_action)
+    rows, n_zero = select_rows(table, every, weight, shift, na_action)
 
-    y = response_values(formula, rows)
-    encoders = _encoders({code for term in formula.terms for code in term}, rows, request.contrasts, request.extra)
-    _check_contrasts(request.contrasts, encoders)
-    blocks = scope(formula.terms, lambda code: encoders[code].categorical)
+    y = response_values(parsed, rows)
+    encoders = _encoders({code for term in parsed.terms for code in term}, rows, contrasts, extra)
+    _check_contrasts(contrasts, encoders)
+    blocks = scope(parsed.terms, lambda code: encoders[code].categorical)
     X, x_names, assign = assemble(blocks, encoders, rows)
-    parts = [_random_part(part, rows, encoders, request) for part in formula.random]
-    total = _offset_values(formula, rows, offset)
-    weight = None if weights is None else np.array(rows.take(weights.values))
-
-    terms, specs, structures = _ordered(parts, formula.random, request.covariance)
+    parts = [_random_part(part, rows, encoders, extra) for part in parsed.random]
+    terms, specs, written = _ordered(parts, covariance)
     spec = DesignSpec(
-        formula=formula, x_names=x_names, blocks=blocks, encoders=encoders, random=specs,
-        offset_column=None if offset is None else offset.column,
-        offset_given=offset is not None and offset.column is None,
-        weights_column=None if weights is None else weights.column, covariance=structures,
+        formula=parsed, x_names=x_names, blocks=blocks, encoders=encoders, random=specs,
+        offset_column=None if shift is None else shift.column,
+        offset_given=shift is not None and shift.column is None,
+        weights_column=None if weight is None else weight.column,
+        covariance={term.key: term.structure for term in terms},
     )  # fmt: skip
     design = Design(
-        formula=formula.text, response=formula.response.name, y=y, X=X, x_names=x_names, terms=terms, weights=weight,
-        offset=total, rows=rows.positions, n_zero_weight=n_zero,
-        x_terms=formula.x_terms, assign=assign, spec=spec,
+        formula=parsed.with_structures(written).text, response=parsed.response.name, y=y, X=X, x_names=x_names,
+        terms=terms, weights=None if weight is None else np.array(rows.take(weight.values)),
+        offset=_offset_values(parsed, rows, shift), rows=rows.positions, n_zero_weight=n_zero,
+        x_terms=parsed.x_terms, assign=assign, spec=spec,
         columns={name: table.column(name).kept for name in every}, all_index=table.index,
     )  # fmt: skip
-    return design if formula.plain else _without_undefined(design, request.na_action)
+    return design if parsed.plain else _without_undefined(design, na_action)
 
 
-def _parsed(request: Request) -> Formula:
-    if not isinstance(request.formula, str):
-        raise TypeError(f"formula must be a str such as 'y ~ x + (1 | g)', not {type(request.formula).__name__}")
-    if request.na_action not in ("drop", "raise"):
-        raise DataError(f"na_action must be 'drop' or 'raise', not {request.na_action!r}")
-    given: Mapping[str, Any] = request.contrasts
-    for name, contrast in given.items():
+def _mapping(argument: str, given: Any) -> Mapping[str, Any]:
+    """Check a dict argument; None is an empty one."""
+    if given is None:
+        return {}
+    if not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
+        raise TypeError(f"{argument} must be a dict with names as keys, not {given!r}")
+    return given
+
+
+def _parsed(formula: str, groups: Any, random: Any, contrasts: Mapping[str, Any], extra: Mapping[str, Any]) -> Formula:
+    """Check the arguments that need no data, and parse."""
+    if not isinstance(formula, str):
+        raise TypeError(f"formula must be a str such as 'y ~ x + (1 | g)', not {type(formula).__name__}")
+    for name, contrast in contrasts.items():
         if not isinstance(contrast, str) or contrast not in _CONTRASTS:
             choices = ", ".join(map(repr, _CONTRASTS))
             raise FormulaError(f"contrasts[{name!r}] is {contrast!r}; choose one of {choices}")
-    groups, random = _texts("groups", request.groups), _texts("random", request.random)
-    for name, function in request.extra.items():
+    for name, function in extra.items():
         if name in RESERVED:
             raise FormulaError(f"extra_transforms names {name!r}, which means something in formulas already; rename it")
-        checked: Any = function  # whatever the caller put there
-        if not (callable(checked) and name.isidentifier() and "__" not in name):
+        if not (callable(function) and name.isidentifier() and "__" not in name):
             raise TypeError(f"extra_transforms[{name!r}] must be a function under a plain name")
-    formula = parse(request.formula, groups, random, frozenset(request.extra))
-    if formula.response.kind == "cbind":
-        raise FormulaError(
-            "cbind(successes, failures) is a binomial response: use interlace.glmer(..., family='binomial'), not fit()"
-        )
-    return formula
+    parsed = parse(formula, _texts("groups", groups), _texts("random", random), frozenset(extra))
+    if parsed.response.kind == "cbind":
+        raise FormulaError(f"cbind(successes, failures) is a binomial response, which {NEEDS_GLMM}")
+    return parsed
+
+
+def grouping_factors(
+    formula: str, groups: Any, random: Any, extra_transforms: Mapping[str, Any] | None = None
+) -> frozenset[str]:
+    """Names of the grouping factors of a model, from the arguments of ``build_design``; no data are needed."""
+    parsed = _parsed(formula, groups, random, {}, _mapping("extra_transforms", extra_transforms))
+    return frozenset(part.group.name for part in parsed.random)
 
 
 def _texts(argument: str, given: Any) -> tuple[str, ...] | None:
@@ -137,40 +179,15 @@ def _check_columns(formula: Formula, table: Table) -> None:
     unknown = [name for name in missing if name not in formula.grouping]
     if unknown:
         raise FormulaError(unknown_message(unknown, known))
-    raise DataError("; ".join(f"groups column {name!r} not found in data{suggest(name, known)}" for name in missing))
+    raise DataError("; ".join(f"groups column {name!r} not found in data{_remedy(name, known)}" for name in missing))
 
 
-def response_values(formula: Formula, rows: Rows) -> FloatArray:
-    """Response, shape (n,), a copy."""
-    expression = inspect(formula.response.codes[0])
-    text = formula.response.name
-    if expression.kind == "column":
-        name = expression.columns[0]
-        kind = rows.column(name).kind
-        if kind in ("bool", "factor"):
-            raise DataError(_not_gaussian(name, rows.column(name).describe()))
-        return np.array(rows.numbers(name, "response"), dtype=np.float64)
-    if expression.kind != "rows":
-        encoder = fit_encoder(expression.code, rows, {}, {})
-        pieces = encoder.pieces(rows, reduced=True)
-        if encoder.categorical or len(pieces) != 1:
-            raise DataError(_not_gaussian(text, "not one number a row"))
-        return np.array(pieces[0][1], dtype=np.float64)
-    values = evaluate(expression, rows.raw, rows.n)
-    if values.dtype == np.bool_:
-        raise DataError(_not_gaussian(text, "true/false values"))
-    if np.isinf(values).any():
-        raise DataError(
-            f"the response {text} has infinite values (log of zero, or a division by zero?); drop or repair those rows"
-        )
-    return np.array(values)
-
-
-def _not_gaussian(text: str, holds: str) -> str:
-    return (
-        f"the response {text!r} must be numeric, but it holds {holds}. For a response of two kinds use "
-        "interlace.glmer(..., family='binomial'); otherwise convert it with pandas.to_numeric"
-    )
+def _remedy(name: str, known: list[str]) -> str:
+    """What to write instead of a name under ``groups=`` that is not a column."""
+    if any(mark in name for mark in "/:|"):
+        bar = name.strip("~() ") if "|" in name else f"1 | {name}"
+        return f'; for anything but plain columns write random=["({bar})"]'
+    return suggest(name, known)
 
 
 def _encoders(
@@ -191,45 +208,56 @@ def _check_contrasts(contrasts: Mapping[str, str], encoders: Mapping[str, Encode
 
 
 def _random_part(
-    part: RandomPart, rows: Rows, fixed: Mapping[str, Encoder], request: Request
-) -> tuple[IntArray, GroupSpec, FloatArray, RandomSpec]:
+    part: RandomPart, rows: Rows, fixed: Mapping[str, Encoder], extra: Mapping[str, Callable[..., Any]]
+) -> tuple[RandomTerm, RandomSpec]:
+    """Evaluate one random-effects term, as yet without its key."""
     codes, group = fit_group(part.group, rows)
     codes_used = {code for term in part.terms for code in term}
     # Contrasts asked for by contrasts= are for the fixed effects alone, as in lme4; the rest is encoded only once.
     shared = {code: encoder for code, encoder in fixed.items() if code in codes_used and not recoded(encoder)}
-    encoders = {**_encoders(codes_used - shared.keys(), rows, {}, request.extra), **shared}
+    encoders = {**_encoders(codes_used - shared.keys(), rows, {}, extra), **shared}
     blocks = scope(part.terms, lambda code: encoders[code].categorical)
     Z, names, _ = assemble(blocks, encoders, rows)
-    return codes, group, Z, RandomSpec("", group, names, blocks, encoders)
+    name = part.group.name
+    term = RandomTerm("", name, names, group.levels, codes, Z, part.structure)
+    return term, RandomSpec("", group, names, blocks, encoders)
 
 
 def _ordered(
-    parts: list[tuple[IntArray, GroupSpec, FloatArray, RandomSpec]],
-    random: tuple[RandomPart, ...],
-    covariance: Mapping[str, str],
-) -> tuple[tuple[RandomTerm, ...], tuple[RandomSpec, ...], dict[str, Structure]]:
-    """Put terms into lme4's order and name them."""
-    sizes = [len(group.levels) for _, group, _, _ in parts]
+    parts: Sequence[tuple[RandomTerm, RandomSpec]], covariance: Mapping[str, str]
+) -> tuple[tuple[RandomTerm, ...], tuple[RandomSpec, ...], tuple[Structure, ...]]:
+    """Put terms into lme4's order, name them, and give them the structures asked for.
+
+    Returns
+    -------
+    terms, specs
+        In lme4's order.
+    written : tuple of {"unstructured", "diagonal"}
+        How the formula has to write the structure of each of ``parts``; with one column there is no difference.
+    """
+    sizes = [len(term.levels) for term, _ in parts]
     order = list(range(len(parts)))
     if any(b > a for a, b in pairwise(sizes)):
         order = sorted(order, key=sizes.__getitem__)[::-1]
-    keys = _unique_keys([random[i].group.name for i in order])
-    for name, structure in covariance.items():
-        if name not in keys and name not in {random[i].group.name for i in order}:
+    groups = [parts[i][0].group for i in order]
+    keys = _unique_keys(groups)
+    for name, wanted in covariance.items():
+        if name not in keys and name not in groups:
             raise FormulaError(
                 f"covariance= names {name!r}, which is not a grouping factor of the model{suggest(name, keys)}"
             )
-        if structure not in ("unstructured", "diagonal"):
-            raise FormulaError(f"covariance[{name!r}] is {structure!r}; choose 'unstructured' or 'diagonal'")
-    terms, specs, structures = [], [], {}
+        if wanted not in ("unstructured", "diagonal"):
+            raise FormulaError(f"covariance[{name!r}] is {wanted!r}; choose 'unstructured' or 'diagonal'")
+    terms, specs = [], []
+    written = [term.structure for term, _ in parts]
     for key, i in zip(keys, order, strict=True):
-        codes, group, Z, spec = parts[i]
-        name = group.group.name
-        structure = cast(Structure, covariance.get(key) or covariance.get(name) or random[i].structure)
-        structures[key] = structure
-        terms.append(RandomTerm(key, name, spec.names, group.levels, codes, Z, structure))
-        specs.append(RandomSpec(key, group, spec.names, spec.blocks, spec.encoders))
-    return tuple(terms), tuple(specs), structures
+        term, spec = parts[i]
+        structure = cast(Structure, covariance.get(key) or covariance.get(term.group) or term.structure)
+        if len(term.names) > 1:
+            written[i] = structure
+        terms.append(replace(term, key=key, structure=structure))
+        specs.append(replace(spec, key=key))
+    return tuple(terms), tuple(specs), tuple(written)
 
 
 def _unique_keys(names: list[str]) -> list[str]:
@@ -253,21 +281,6 @@ def _offset_values(formula: Formula, rows: Rows, given: PerRow | None) -> FloatA
         values = offset_term(code, rows)
         total = values if total is None else total + values
     return total
-
-
-def offset_term(code: str, rows: Rows) -> FloatArray:
-    """Value of one ``offset()`` term, shape (n,)."""
-    expression = inspect(code)
-    if expression.kind == "column":
-        return np.array(rows.numbers(expression.columns[0], "offset"))
-    if expression.kind != "rows":
-        raise FormulaError(
-            f"offset({expression.label}) is not row-by-row arithmetic; compute it as a column of data first"
-        )
-    values = evaluate(expression, rows.raw, rows.n).astype(np.float64)
-    if np.isinf(values).any():
-        raise DataError(f"offset({expression.label}) has infinite values (log of zero?); drop or repair those rows")
-    return np.asarray(values, dtype=np.float64)
 
 
 def _without_undefined(design: Design, na_action: str) -> Design:

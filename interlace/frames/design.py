@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,12 @@ from interlace.frames.encode import Encoder
 from interlace.frames.grouping import GroupSpec
 from interlace.frames.parse import Formula
 from interlace.frames.terms import Scoped
-from interlace.typing import BoolArray, FloatArray, FrameLike, IntArray, Structure
+from interlace.typing import BoolArray, FloatArray, IntArray, Structure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Design", "DesignSpec", "NewRows", "RandomSpec", "RandomTerm", "build_design", "new_rows", "update_formula"]
+__all__ = ["Design", "DesignSpec", "NewRows", "RandomSpec", "RandomTerm"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,106 +177,3 @@ class Design:
 
         taken = {name: series.array.take(self.rows) for name, series in self.columns.items()}
         return pd.DataFrame(taken, index=self.index, copy=True)
-
-
-def build_design(
-    formula: str,
-    data: FrameLike,
-    groups: str | Sequence[str] | None = None,
-    random: str | Sequence[str] | None = None,
-    *,
-    weights: Any = None,
-    offset: Any = None,
-    contrasts: Mapping[str, str] | None = None,
-    covariance: Mapping[str, str] | None = None,
-    na_action: str = "drop",
-    extra_transforms: Mapping[str, Callable[..., Any]] | None = None,
-) -> Design:
-    """Turn a formula and data into arrays.
-
-    Parameters
-    ----------
-    formula : str
-        Fixed effects in Wilkinson's language, random effects as lme4 writes them.
-    data : data frame or mapping
-        pandas, polars, pyarrow, any eager narwhals frame, or a dict of columns. Never modified.
-    groups : str or list of str, optional
-        Grouping columns, short for ``(1 | g)``.
-    random : str or list of str, optional
-        Random-effects terms given apart from the formula.
-    weights, offset : column name or array-like of one value per row of ``data``, optional
-        Arrays count by position; a Series with the labels of ``data`` in another order is refused.
-    contrasts : mapping from column to {"treatment", "sum", "helmert", "poly"}, optional
-        For factors among the fixed effects, as in lme4; random slopes keep treatment contrasts.
-    covariance : mapping from group to {"unstructured", "diagonal"}, optional
-    na_action : {"drop", "raise"}
-        Leave out rows with a missing value in any column used, or refuse them.
-    extra_transforms : mapping from name to function, optional
-        Functions of the caller's that the formula may call.
-
-    Returns
-    -------
-    Design
-
-    Raises
-    ------
-    FormulaError, DataError, ModelError
-        All of them ``ValueError``; the message names the column, term or argument.
-    """
-    from interlace.frames.build import Request, build
-
-    named: dict[str, Any] = {"contrasts": contrasts, "covariance": covariance, "extra_transforms": extra_transforms}
-    for name, given in named.items():
-        if given is not None and not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
-            raise TypeError(f"{name} must be a dict with names as keys, not {given!r}")
-    request = Request(
-        formula,
-        data,
-        groups,
-        random,
-        weights,
-        offset,
-        contrasts or {},
-        covariance or {},
-        na_action,
-        extra_transforms or {},
-    )
-    return build(request)
-
-
-def new_rows(design: Design | DesignSpec, newdata: FrameLike, *, random: bool | Collection[str] = True) -> NewRows:
-    """Evaluate a fitted design on new data; the response is not needed.
-
-    Parameters
-    ----------
-    design : Design or DesignSpec
-    newdata : data frame or mapping
-    random : bool or collection of str
-        Random-effects terms to evaluate: all, none, or those with the given keys. Columns of the others need not be in
-        ``newdata``; their codes are -1 and their Z zero.
-    """
-    from interlace.frames.newdata import evaluate_new
-
-    spec = design.spec if isinstance(design, Design) else design
-    keys = {term.key for term in spec.random}
-    wanted = (keys if random else set()) if isinstance(random, bool) else keys & set(random)
-    return evaluate_new(spec, newdata, wanted)
-
-
-def update_formula(old: str, new: str, *, extra_transforms: Collection[str] = ()) -> str:
-    """Apply lme4's dot notation: ``update_formula("y ~ x + (1 | g)", ". ~ . + z")``.
-
-    Parameters
-    ----------
-    old, new : str
-    extra_transforms : collection of str
-        Names of the caller's functions that the formulas may call.
-
-    Returns
-    -------
-    str
-        Taking away what is not there is a FormulaError.
-    """
-    from interlace.frames.update import updated
-
-    return updated(old, new, extra_transforms)

@@ -1,13 +1,12 @@
 """Columns of model matrices: how each expression of a formula becomes numbers, on the fitted rows and on new ones.
 
 Bare numeric columns, factors with treatment contrasts and row-by-row arithmetic are built here with numpy, under
-formulaic's names. Everything else goes through formulaic, one expression at a time, whose ModelSpec is kept for new
-data (knots, means, orthogonal polynomials, contrasts).
+formulaic's names; everything else goes through formulaic (``stateful``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
@@ -15,20 +14,18 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from interlace.errors import DataError, FormulaError, InterlaceError, ModelError
-from interlace.frames.evaluate import FUNCTIONS, Expression, evaluate, inspect, unquoted
-from interlace.frames.names import display, encode, quote
+from interlace.errors import FormulaError, ModelError
+from interlace.frames.evaluate import Expression, evaluate, inspect
+from interlace.frames.names import quote
 from interlace.frames.rows import Rows, refuse_infinite
+from interlace.frames.stateful import Extra, FormulaicEncoder, Piece, fit_formulaic
 from interlace.frames.terms import Scoped
 from interlace.typing import FloatArray, IntArray
 
 __all__ = ["Encoder", "assemble", "fit_encoder", "recoded"]
 
-Extra: TypeAlias = Mapping[str, Callable[..., Any]]
 #: Largest model matrix that is made, in GB; a fit needs about five times as much.
 _MEMORY_LIMIT = 4.0
-#: Name and values of one column; None for a constant one.
-Piece: TypeAlias = tuple[str, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -63,8 +60,9 @@ class FactorEncoder:
         """Its indicator columns, shape (n,) each."""
         codes, label = self.codes(rows), self.expression.label
         mark = "T." if reduced else ""
+        undefined = self.expression.inner is not None and bool((codes < 0).any())
         return [
-            (f"{label}[{mark}{level}]", (codes == i).astype(np.float64))
+            (f"{label}[{mark}{level}]", np.where(codes < 0, np.nan, codes == i) if undefined else (codes == i) * 1.0)
             for i, level in enumerate(self.levels)
             if i or not reduced
         ]
@@ -79,62 +77,7 @@ class FactorEncoder:
             values = evaluate(self.expression, rows.raw, rows.n)
             places = np.searchsorted(np.asarray(self.levels, dtype=np.bool_), values)
             return np.asarray(places, dtype=np.int64)
-        return rows.known_codes(self.expression.columns[0], self.levels)
-
-
-@dataclass(frozen=True)
-class FormulaicEncoder:
-    """An expression that formulaic evaluates, with what it learned from the fitted rows.
-
-    Attributes
-    ----------
-    beside_constant, alone : formulaic.ModelSpec
-        For ``1 + expression`` and, when the expression spans the constant, ``0 + expression``.
-    levels : mapping from column name to its levels in the fit
-    prefix : (str, str) or None
-        Start of column names to replace (``C(x, contr.sum)`` by ``x`` when ``contrasts=`` asked for it).
-    """
-
-    expression: Expression
-    beside_constant: Any
-    alone: Any
-    levels: Mapping[str, pd.Index[Any]]
-    extra: Extra
-    prefix: tuple[str, str] | None
-
-    @property
-    def categorical(self) -> bool:
-        """Whether it spans the constant."""
-        return self.alone is not None
-
-    def pieces(self, rows: Rows, reduced: bool) -> list[Piece]:
-        """Its columns, shape (n,) each."""
-        full = self.categorical and not reduced
-        spec = self.alone if full else self.beside_constant
-        matrix = rows.learned.get((self._key, full))
-        if matrix is None:
-            frame = _formulaic_frame(self.expression, rows, self.levels)
-            matrix = _through_formulaic(self.expression, spec, frame, self.extra)
-        skip = 0 if full else 1  # the constant
-        return [
-            (self._name(name), _finite(np.array(matrix[:, i], dtype=np.float64), self.expression.label))
-            for i, name in enumerate(spec.column_names)
-            if i >= skip
-        ]
-
-    def width(self, reduced: bool) -> int:
-        """Count its columns."""
-        full = self.categorical and not reduced
-        return len((self.alone if full else self.beside_constant).column_names) - (not full)
-
-    @property
-    def _key(self) -> str:
-        return self.prefix[0] if self.prefix is not None else self.expression.code
-
-    def _name(self, name: str) -> str:
-        if self.prefix is not None and name.startswith(self.prefix[0]):
-            return self.prefix[1] + name[len(self.prefix[0]) :]
-        return display(name)
+        return rows.known_codes(rows.factor_names(self.expression)[0], self.levels)
 
 
 Encoder: TypeAlias = NumberEncoder | FactorEncoder | FormulaicEncoder
@@ -145,7 +88,7 @@ def fit_encoder(code: str, rows: Rows, contrasts: Mapping[str, str], extra: Extr
     expression = inspect(code)
     kind = expression.kind
     if kind in ("column", "levels"):
-        name = expression.columns[0]
+        name = rows.factor_names(expression)[0]
         if kind == "column" and not rows.is_factor(name):
             if name in contrasts:
                 raise FormulaError(
@@ -154,75 +97,19 @@ def fit_encoder(code: str, rows: Rows, contrasts: Mapping[str, str], extra: Extr
             return NumberEncoder(expression)
         contrast = contrasts.get(name) or contrasts.get(expression.label, "treatment")
         if contrast != "treatment":
-            return _fit_formulaic(expression, rows, extra, f"C({encode(name)}, contr.{contrast})")
+            return fit_formulaic(expression, rows, extra, contrast)
         return FactorEncoder(expression, rows.factor(name)[1])
     if kind == "rows":
-        if evaluate(expression, rows.raw, rows.n).dtype == np.bool_:
-            values = evaluate(expression, rows.raw, rows.n)
+        values = evaluate(expression, rows.raw, rows.n)
+        if values.dtype == np.bool_:
             return FactorEncoder(expression, pd.Index([level for level in (False, True) if (values == level).any()]))
         return NumberEncoder(expression)
-    return _fit_formulaic(expression, rows, extra)
+    return fit_formulaic(expression, rows, extra)
 
 
 def recoded(encoder: Encoder) -> bool:
     """Whether ``contrasts=`` changed the coding of this factor."""
-    return isinstance(encoder, FormulaicEncoder) and encoder.prefix is not None
-
-
-def _fit_formulaic(expression: Expression, rows: Rows, extra: Extra, instead: str | None = None) -> FormulaicEncoder:
-    from formulaic import Formula  # type: ignore[import-untyped]
-    from formulaic.parser.types import Factor, Term  # type: ignore[import-untyped]
-
-    factor = Term([Factor(instead or unquoted(expression.code), eval_method="python")])
-    constant = Term([Factor("1", eval_method="literal")])
-    hashed = expression.code.startswith("hashed(")
-    factors = [n for n in expression.columns if rows.column(n).kind != "number" or _is_c(expression) or instead]
-    levels = {} if hashed else {name: rows.factor(name)[1] for name in factors}
-    frame = _formulaic_frame(expression, rows, levels)
-    matrix = _through_formulaic(expression, Formula([constant, factor], _ordering="none"), frame, extra)
-    key, beside, alone = instead or expression.code, matrix.model_spec, None
-    rows.learned[key, False] = np.asarray(matrix)
-    blocks = [s for part in beside.structure for s in part.scoped_terms if s.factors]
-    spans = any(f.reduced for block in blocks for f in block.factors)
-    if spans:
-        matrix = _through_formulaic(expression, Formula([factor], _ordering="none"), frame, extra)
-        alone, rows.learned[key, True] = matrix.model_spec, np.asarray(matrix)
-    prefix = (instead, expression.label) if instead else None
-    return FormulaicEncoder(expression, beside, alone, levels, dict(extra), prefix)
-
-
-def _is_c(expression: Expression) -> bool:
-    return expression.code.startswith("C(")
-
-
-def _formulaic_frame(expression: Expression, rows: Rows, levels: Mapping[str, pd.Index[Any]]) -> pd.DataFrame:
-    columns: dict[str, Any] = {}
-    for name in expression.columns:
-        if name in levels:
-            codes = rows.known_codes(name, levels[name])
-            columns[encode(name)] = pd.Categorical.from_codes(codes, categories=levels[name])
-        else:
-            columns[encode(name)] = rows.series(name)
-    return pd.DataFrame(columns)
-
-
-def _through_formulaic(expression: Expression, spec: Any, frame: pd.DataFrame, extra: Extra) -> Any:
-    """Evaluate in a context of its own, so that no variable of the caller's is ever seen."""
-    context = {**FUNCTIONS, **extra}
-    try:
-        with np.errstate(all="ignore"):
-            return spec.get_model_matrix(frame, context=context, na_action="ignore", output="numpy")
-    except InterlaceError:
-        raise
-    except Exception as error:
-        lines = str(error.__cause__ or error).strip().splitlines()
-        reason = lines[0] if lines else type(error).__name__
-        raise DataError(f"the term {expression.label} of the formula cannot be evaluated: {reason}") from error
-
-
-def _finite(values: FloatArray, label: str) -> FloatArray:
-    refuse_infinite(values, f"{label} in the formula")
-    return values
+    return isinstance(encoder, FormulaicEncoder) and encoder.recoded
 
 
 def assemble(

@@ -10,15 +10,15 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 
 from interlace.errors import DataError
-from interlace.frames.names import decode, display, encode
+from interlace.frames.names import CONTRAST_CLASSES, decode, display, encode
 from interlace.frames.safety import ELEMENTWISE
 
-__all__ = ["FUNCTIONS", "Expression", "evaluate", "inspect"]
+__all__ = ["FUNCTIONS", "Expression", "evaluate", "inspect", "unquoted", "whole_numbers"]
 
 #: The row-by-row functions, by their names in formulas.
 FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(np, name) for name in sorted(ELEMENTWISE)}
@@ -40,13 +40,16 @@ class Expression:
     Attributes
     ----------
     kind : {"column", "levels", "rows", "stateful"}
-        A bare column (or ``Q("...")``); ``C(x)`` of a bare column; row-by-row arithmetic; anything else.
+        A bare column (or ``Q("...")``); ``C(x)`` without options; row-by-row arithmetic; anything else.
+    inner : Expression or None
+        For ``C(a > 4, ...)``: the row-by-row expression that is evaluated before it becomes a factor.
     """
 
     code: str
     kind: Literal["column", "levels", "rows", "stateful"]
     columns: tuple[str, ...]
     tree: ast.expr
+    inner: Expression | None = None
 
     @property
     def label(self) -> str:
@@ -66,21 +69,28 @@ def inspect(code: str) -> Expression:
             columns[quoted] = None
         elif isinstance(node, ast.Name) and id(node) not in called and not _is_contrast(node):
             columns[decode(node.id)] = None
-    if isinstance(tree, ast.Name) or _quoted(tree) is not None:
+    inner = _inner(tree)
+    if _is_column(tree):
         kind: Literal["column", "levels", "rows", "stateful"] = "column"
-    elif (
-        isinstance(tree, ast.Call)
-        and _called(tree) == "C"
-        and len(tree.args) == 1
-        and not tree.keywords
-        and _is_column(tree.args[0])
-    ):
+    elif _is_coded(tree) and len(tree.args) == 1 and not tree.keywords and (inner or _is_column(tree.args[0])):
         kind = "levels"
     elif all(_row_by_row(node) for node in ast.walk(tree) if isinstance(node, ast.Call)):
         kind = "rows"
     else:
         kind = "stateful"
-    return Expression(code, kind, tuple(columns), tree)
+    return Expression(code, kind, tuple(columns), tree, inner)
+
+
+def _is_coded(node: ast.expr) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and _called(node) == "C"
+
+
+def _inner(tree: ast.expr) -> Expression | None:
+    """What a ``C(...)`` has to evaluate first; None for a bare column, and for what only formulaic can evaluate."""
+    if not _is_coded(tree) or _is_column(tree.args[0]):
+        return None
+    inner = inspect(ast.unparse(tree.args[0]))
+    return inner if inner.kind == "rows" else None
 
 
 def _called(node: ast.Call) -> str:
@@ -99,7 +109,7 @@ def _is_column(node: ast.AST) -> bool:
 
 def _is_contrast(node: ast.Name) -> bool:
     """Names that are no columns: a column called so would have been encoded."""
-    return node.id in ("contr", "np", "Treatment", "Sum", "Helmert", "Poly", "Diff")
+    return node.id in ("contr", "np") or node.id in CONTRAST_CLASSES
 
 
 def _row_by_row(node: ast.Call) -> bool:
@@ -132,6 +142,16 @@ def evaluate(expression: Expression, read: Callable[[str], Any], n: int) -> Any:
     if value.ndim == 0:
         value = np.broadcast_to(value, (n,))
     return value if value.dtype == np.bool_ else np.ascontiguousarray(value, dtype=np.float64)
+
+
+def whole_numbers(expression: Expression) -> bool:
+    """Whether an expression of whole numbers is one itself, so that its levels are written ``2`` and not ``2.0``."""
+    return all(
+        _called(node) in ("I", "Q", "abs")
+        if isinstance(node, ast.Call)
+        else not isinstance(node, ast.Div) and not (isinstance(node, ast.Constant) and isinstance(node.value, float))
+        for node in ast.walk(expression.tree)
+    )
 
 
 def _value(node: ast.expr, read: Callable[[str], Any], whole: Expression) -> Any:

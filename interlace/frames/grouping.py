@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from interlace.errors import DataError
-from interlace.frames.adapt import level_text
+from interlace.frames.levels import level_text
 from interlace.frames.rows import Rows
 from interlace.frames.tree import Group
 from interlace.typing import IntArray

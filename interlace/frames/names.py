@@ -16,58 +16,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["decode", "display", "encode", "quote", "suggest", "unknown_message"]
+__all__ = ["CONTRAST_CLASSES", "RESERVED", "decode", "display", "encode", "quote", "suggest", "unknown_message"]
 
 _SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _DOTTED = re.compile(r"[^\W\d][\w.]*\Z")
 _CODED = re.compile(r"__c([0-9a-f]+)__")
 
-_AMBIGUOUS = frozenset(("TRUE", "FALSE", "True", "False", "None", "Treatment", "Poly", "Sum", "Helmert", "Diff"))
+#: formulaic's classes of contrasts, ``C(x, Sum)``.
+CONTRAST_CLASSES = frozenset(["Treatment", "Sum", "Helmert", "Poly", "Diff"])
+
+_AMBIGUOUS = CONTRAST_CLASSES | {"TRUE", "FALSE", "True", "False", "None"}
 
 #: Names that mean something to the formula language; a column called so is always replaced by its code.
-RESERVED = frozenset(
-    [
-        "I",
-        "C",
-        "Q",
-        "np",
-        "contr",
-        "factor",
-        "offset",
-        "cbind",
-        "poly",
-        "bs",
-        "cs",
-        "cr",
-        "cc",
-        "center",
-        "scale",
-        "standardize",
-        "lag",
-        "hashed",
-        "log",
-        "log2",
-        "log10",
-        "log1p",
-        "exp",
-        "expm1",
-        "exp2",
-        "exp10",
-        "sqrt",
-        "abs",
-        "sin",
-        "cos",
-        "tan",
-        "Treatment",
-        "Poly",
-        "Sum",
-        "Helmert",
-        "Diff",
-        "diag",
-        "us",
-        "interaction",
-    ]
-)
+RESERVED = CONTRAST_CLASSES | {
+    "I", "C", "Q", "np", "contr", "factor", "offset", "cbind", "diag", "us", "interaction",
+    "poly", "bs", "cs", "cr", "cc", "center", "scale", "standardize", "lag", "hashed",
+    "log", "log2", "log10", "log1p", "exp", "exp2", "exp10", "expm1", "sqrt", "abs", "sin", "cos", "tan",
+}  # fmt: skip
 
 
 @lru_cache(maxsize=4096)

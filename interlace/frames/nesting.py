@@ -3,58 +3,13 @@
 from __future__ import annotations
 
 from interlace.errors import FormulaError
-from interlace.frames.tokens import Token, close_of
+from interlace.frames.tokens import Cursor, close_of
 from interlace.frames.tree import GroupNode, Leaf, Nest
 
-__all__ = ["Cursor", "GroupReader", "counted"]
+__all__ = ["GroupReader", "counted"]
 
 _MAX_JOINED = 60
 _FACTOR_CALLS = frozenset(("factor", "as.factor", "C"))
-
-
-class Cursor:
-    """A place in a list of tokens."""
-
-    def __init__(self, tokens: list[Token], at: int = 0) -> None:
-        self.tokens = tokens
-        self.at = at
-
-    def peek(self) -> str:
-        """Text of the next token when it is an operator, else its kind in angle brackets; '' at the end."""
-        if self.at >= len(self.tokens):
-            return ""
-        token = self.tokens[self.at]
-        return token.text if token.kind == "op" else f"<{token.kind}>"
-
-    def take(self) -> Token:
-        """Return the next token and move past it."""
-        self.at += 1
-        return self.tokens[self.at - 1]
-
-    def finish(self) -> None:
-        """Complain about whatever is left."""
-        if self.at >= len(self.tokens):
-            return
-        here = self.tokens[self.at].text
-        if here in ("|", "||"):
-            raise FormulaError("a random-effects term must stand in parentheses: write (1 | group)")
-        if self.at and here in (".", "["):
-            what = "attribute access" if here == "." else "subscripts"
-            raise FormulaError(f"not allowed in a formula: {what}, after {self.tokens[self.at - 1].text!r}")
-        if self.at and self.peek() in ("<name>", "<quoted>", "<number>", "<string>", "("):
-            before = self.tokens[self.at - 1].text
-            raise FormulaError(
-                f"an operator is missing between {before!r} and {here!r} in the formula: write '+' between terms"
-            )
-        if here == "%in%":
-            raise FormulaError(
-                "'%in%' cannot be used between terms of a formula; write a:b for an interaction alone, or a / b for "
-                "b within a"
-            )
-        raise FormulaError(
-            f"{here!r} cannot be used between terms of a formula; "
-            "put arithmetic and comparisons into I(...), for example I(x > 0)"
-        )
 
 
 class GroupReader(Cursor):

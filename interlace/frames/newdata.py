@@ -8,20 +8,37 @@ import numpy as np
 
 from interlace.errors import DataError
 from interlace.frames.adapt import Table
-from interlace.frames.build import offset_term
-from interlace.frames.design import DesignSpec, NewRows, RandomSpec
+from interlace.frames.design import Design, DesignSpec, NewRows, RandomSpec
 from interlace.frames.encode import assemble
 from interlace.frames.evaluate import inspect
 from interlace.frames.grouping import code_group
 from interlace.frames.names import suggest
+from interlace.frames.response import offset_term
 from interlace.frames.rows import Rows, missing_rows
 from interlace.typing import FloatArray, FrameLike, IntArray
 
-__all__ = ["evaluate_new"]
+__all__ = ["new_rows"]
 
 
-def evaluate_new(spec: DesignSpec, newdata: FrameLike, wanted: Collection[str]) -> NewRows:
-    """Evaluate fixed part, offset, and the random-effects terms whose keys are ``wanted``."""
+def new_rows(design: Design | DesignSpec, newdata: FrameLike, *, random: bool | Collection[str] = True) -> NewRows:
+    """Evaluate a fitted design on new data; the response is not needed.
+
+    Parameters
+    ----------
+    design : Design or DesignSpec
+    newdata : data frame or mapping
+    random : bool or collection of str
+        Random-effects terms to evaluate: all, none, or those with the given keys. Columns of the others need not be in
+        ``newdata``; their codes are -1 and their Z zero.
+
+    Returns
+    -------
+    NewRows
+        In the order of ``newdata``.
+    """
+    spec = design.spec if isinstance(design, Design) else design
+    keys = {term.key for term in spec.random}
+    wanted = (keys if random else set()) if isinstance(random, bool) else keys & set(random)
     table = Table(newdata, "newdata")
     terms = [term for term in spec.random if term.key in wanted]
     names = _needed(spec, terms)

@@ -11,27 +11,27 @@ from interlace.errors import FormulaError, ModelError
 from interlace.frames.bars import read_bar, read_expression, read_rhs, read_sides
 from interlace.frames.evaluate import inspect
 from interlace.frames.names import display, encode
-from interlace.frames.terms import Term, expand, flatten, term_key
+from interlace.frames.terms import Term, expand, flatten, sum_of, term_key
 from interlace.frames.tokens import Token, close_of
 from interlace.frames.tree import (
     Bar,
-    Cross,
-    Dot,
     Factor,
     Group,
     Leaf,
     Node,
     Number,
     Offset,
-    Power,
     Sum,
     code_text,
     groups_of,
+    has_dot_in,
+    replace_dot,
+    single_groups,
     write,
 )
 from interlace.typing import Structure
 
-__all__ = ["Formula", "RandomPart", "Response", "has_dot_in", "parse", "replace_dot"]
+__all__ = ["Formula", "RandomPart", "Response", "parse", "read_response", "with_columns"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,27 @@ class Formula:
         items += [(1, bar) for bar in self.bars]
         return f"{self.response.text} ~ {write(Sum(tuple(items)))}"
 
+    def with_structures(self, structures: Sequence[Structure]) -> Formula:
+        """Formula that writes the given covariance structures, one for each of ``random``, into its bars."""
+        if all(part.structure == structure for part, structure in zip(self.random, structures, strict=True)):
+            return self
+        bars: list[Bar] = []
+        left = list(structures)
+        for bar in self.bars:
+            parts = _expand_bars([bar])
+            given, left = left[: len(parts)], left[len(parts) :]
+            if all(structure == bar.structure for structure in given):
+                bars.append(bar)
+            elif len(set(given)) == 1 and not bar.double:
+                bars.append(replace(bar, structure=given[0]))
+            else:  # structures that differ within (x | a/b) or (x || g): write its parts out
+                groups = single_groups(bar.group) * (len(parts) // len(single_groups(bar.group)))
+                bars += [
+                    Bar(sum_of(part.terms), group, structure=structure)
+                    for part, group, structure in zip(parts, groups, given, strict=True)
+                ]
+        return replace(self, bars=tuple(bars), random=_expand_bars(bars))
+
     @cached_property
     def x_terms(self) -> tuple[str, ...]:
         """Names of the fixed-effects terms."""
@@ -125,7 +146,8 @@ class Formula:
     @cached_property
     def plain(self) -> bool:
         """Whether all expressions are bare columns or factors: none can be undefined where its column is not."""
-        return all(inspect(code).kind in ("column", "levels") for code in (*self.response.codes, *self.codes))
+        expressions = map(inspect, (*self.response.codes, *self.codes))
+        return all(e.kind in ("column", "levels") and e.inner is None for e in expressions)
 
 
 @lru_cache(maxsize=256)
@@ -138,11 +160,11 @@ def parse(
     """Parse and check a formula; terms may come from only one of bars, ``groups`` and ``random``."""
     left, right = read_sides(formula)
     response = read_response(left, extra)
-    fixed, bars, offsets = split_rhs(read_rhs(right, extra))
+    fixed, bars, offsets = _split_rhs(read_rhs(right, extra))
     has_dot = any(has_dot_in(item) for _, item in flatten(fixed))
     terms = () if has_dot else expand(fixed)
     bars = _one_source(bars, groups, random, extra)
-    return Formula(response, fixed, terms, bars, expand_bars(bars), offsets, has_dot)
+    return Formula(response, fixed, terms, bars, _expand_bars(bars), offsets, has_dot)
 
 
 def read_response(tokens: list[Token], extra: Collection[str] = ()) -> Response:
@@ -174,7 +196,7 @@ def _split_commas(tokens: list[Token]) -> list[list[Token]]:
     return parts
 
 
-def split_rhs(node: Node) -> tuple[Node, tuple[Bar, ...], tuple[str, ...]]:
+def _split_rhs(node: Node) -> tuple[Node, tuple[Bar, ...], tuple[str, ...]]:
     """Take random-effects terms and offsets out of a right-hand side."""
     rest: list[tuple[int, Node]] = []
     bars: list[Bar] = []
@@ -213,7 +235,7 @@ def _one_source(
     return bars
 
 
-def expand_bars(bars: Iterable[Bar]) -> tuple[RandomPart, ...]:
+def _expand_bars(bars: Iterable[Bar]) -> tuple[RandomPart, ...]:
     """Apply ``||`` and ``/``, in lme4's order; the same term twice is an error."""
     parts: list[RandomPart] = []
     seen: set[tuple[frozenset[frozenset[str]], frozenset[str]]] = set()
@@ -235,36 +257,6 @@ def expand_bars(bars: Iterable[Bar]) -> tuple[RandomPart, ...]:
                 seen.add(key)
                 parts.append(RandomPart(piece, group, bar.structure))
     return tuple(parts)
-
-
-def has_dot_in(node: Node) -> bool:
-    """Whether a ``.`` stands anywhere in ``node``."""
-    match node:
-        case Dot():
-            return True
-        case Sum(items):
-            return any(has_dot_in(item) for _, item in items)
-        case Number() | Factor() | Offset() | Bar():
-            return False
-        case Power(base):
-            return has_dot_in(base)
-        case Cross():
-            return has_dot_in(node.left) or has_dot_in(node.right)
-
-
-def replace_dot(node: Node, by: Node) -> Node:
-    """``node`` with every ``.`` replaced."""
-    match node:
-        case Dot():
-            return by
-        case Sum(items):
-            return Sum(tuple((sign, replace_dot(item, by)) for sign, item in items))
-        case Number() | Factor() | Offset() | Bar():
-            return node
-        case Power(base, n):
-            return Power(replace_dot(base, by), n)
-        case Cross():
-            return replace(node, left=replace_dot(node.left, by), right=replace_dot(node.right, by))
 
 
 def with_columns(formula: Formula, columns: Sequence[str]) -> Formula:

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from interlace.errors import DataError
-from interlace.frames.adapt import Column, Table, compact, match_levels
+from interlace.frames.adapt import Column, Table
+from interlace.frames.evaluate import Expression, evaluate, whole_numbers
+from interlace.frames.levels import compact, match_levels
 from interlace.typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["Rows", "missing_rows", "refuse_infinite"]
@@ -114,6 +116,31 @@ class Rows:
             found = self._factors[name] = (codes, levels if kept is None else levels[kept])
         return found
 
+    def factor_names(self, expression: Expression) -> tuple[str, ...]:
+        """Names under which ``factor`` knows what an expression reads: columns, or what ``C(x > 4)`` computes."""
+        if expression.inner is None:
+            return expression.columns
+        name = f"C({expression.inner.label})"
+        if name in self.table:
+            raise DataError(f"the formula computes {name}, and there is a column called so too: rename the column")
+        if name not in self._factors:
+            self._factors[name] = self._computed_factor(name, expression.inner)
+        return (name,)
+
+    def _computed_factor(self, name: str, inner: Expression) -> tuple[IntArray, pd.Index[Any]]:
+        """Codes and levels of an expression; NaN has the code -1."""
+        values = evaluate(inner, self.raw, self.n)
+        refuse_infinite(values, f"{inner.label} in the formula")
+        kinds = {getattr(self.column(column).dtype, "kind", "") for column in inner.columns}
+        if values.dtype != np.bool_ and whole_numbers(inner) and kinds <= set("iub"):
+            values = values.astype(np.int64)  # formulaic names columns after the levels: 2, not 2.0
+        codes, levels = Column(name, pd.Series(values)).coded
+        there = codes >= 0
+        observed, kept = compact(codes[there], len(levels))
+        codes = np.full(self.n, -1, dtype=np.int64)
+        codes[there] = observed
+        return codes, levels if kept is None else levels[kept]
+
     def codes_within(self, name: str, levels: pd.Index[Any]) -> IntArray:
         """Codes of a column within given levels, -1 for others."""
         codes, found = self.factor(name)
@@ -125,8 +152,9 @@ class Rows:
         if found is levels:  # the very rows that the levels come from
             return codes
         within = match_levels(codes, found, levels)
-        if (within < 0).any():
-            unseen = sorted({str(found[c]) for c in codes[within < 0]})
+        unknown = (within < 0) & (codes >= 0)
+        if unknown.any():
+            unseen = sorted({str(found[c]) for c in codes[unknown]})
             shown = ", ".join(repr(u) for u in unseen[:5]) + (", ..." if len(unseen) > 5 else "")
             have = ", ".join(repr(str(level)) for level in levels[:10]) + (", ..." if len(levels) > 10 else "")
             raise DataError(

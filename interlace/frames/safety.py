@@ -13,9 +13,9 @@ import ast
 from collections.abc import Collection
 
 from interlace.errors import FormulaError
-from interlace.frames.names import decode, display
+from interlace.frames.names import CONTRAST_CLASSES, decode, display
 
-__all__ = ["CONTRASTS", "CONTRAST_CLASSES", "ELEMENTWISE", "STATEFUL", "canonical"]
+__all__ = ["CONTRASTS", "ELEMENTWISE", "STATEFUL", "canonical"]
 
 #: Functions of one column, evaluated row by row; also as ``np.<name>``.
 ELEMENTWISE = frozenset(["log", "log2", "log10", "log1p", "exp", "expm1", "sqrt", "abs", "sin", "cos", "tan"])
@@ -24,10 +24,17 @@ STATEFUL = frozenset(["C", "poly", "bs", "cs", "cr", "cc", "center", "scale", "l
 #: Ways to code a factor, ``contr.<name>``.
 CONTRASTS = frozenset(["treatment", "sum", "helmert", "poly", "diff", "sas", "SAS"])
 
-CONTRAST_CLASSES = frozenset(["Treatment", "Sum", "Helmert", "Poly", "Diff"])
 _MAX_NODES = 400
 _MAX_POWER = 64
 _MAX_SIZE = 1000  # degrees, degrees of freedom, buckets: anything above only exhausts memory
+
+#: What to use for functions of R that have another name here.
+_INSTEAD = {
+    "ns": "cr(x, df=4, constraints='center'), a natural cubic spline, or bs(x, df=4), a B-spline",
+    "s": "cr(x, df=4, constraints='center') or bs(x, df=4), splines without a penalty",
+    "relevel": "C(x, contr.treatment('reference level'))",
+    "ifelse": "the comparison itself, I(x > 4), or a column of data",
+}
 
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow)
 _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
@@ -181,7 +188,8 @@ class _Checker:
                 return name
             raise self.refuse(
                 f"a call of {decode(name)}()",
-                "a documented transform, or a function of yours through control=Control(extra_transforms=...)",
+                _INSTEAD.get(name)
+                or "a documented transform, or a function of yours through control=Control(extra_transforms=...)",
             )
         raise self.unlisted(node)
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from interlace.errors import FormulaError
 from interlace.frames.tree import Bar, Cross, Dot, Factor, Node, Number, Offset, Power, Sum
 
-__all__ = ["Scoped", "Term", "expand", "flatten", "scope", "term_key"]
+__all__ = ["Scoped", "Term", "expand", "flatten", "scope", "sum_of", "term_key"]
 
 Term: TypeAlias = tuple[str, ...]
 #: One block of columns: (expression, reduced?) for each factor of it.
@@ -55,6 +55,21 @@ def expand(node: Node, *, intercept: bool = True) -> tuple[Term, ...]:
             else:
                 found.pop(term_key(term), None)
     return tuple(sorted(found.values(), key=len))
+
+
+def sum_of(terms: Iterable[Term]) -> Sum:
+    """Write terms as the sum that ``expand`` reads them from; the opposite of ``expand``."""
+    terms = list(terms)
+    items: list[tuple[int, Node]] = [] if () in terms else [(1, Number(0))]
+    items += [(1, _product(term)) for term in terms if term]
+    return Sum(tuple(items) or ((1, Number(1)),))
+
+
+def _product(term: Term) -> Node:
+    node: Node = Factor(term[0])
+    for code in term[1:]:
+        node = Cross(":", node, Factor(code))
+    return node
 
 
 def _terms(node: Node) -> list[Term]:

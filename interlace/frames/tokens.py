@@ -1,4 +1,4 @@
-"""Split formula text into tokens, and refuse text that could not be a formula."""
+"""Split formula text into tokens, refuse text that could not be a formula, and walk along the tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from interlace.errors import FormulaError
 
-__all__ = ["Token", "close_of", "tokenize"]
+__all__ = ["OPERANDS", "Cursor", "Token", "close_of", "tokenize"]
 
 _MAX_CHARS = 200_000
 _MAX_DEPTH = 40
@@ -22,6 +22,10 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+
+
+#: Kinds of tokens that need an operator between them.
+OPERANDS = ("name", "quoted", "number", "string")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +95,48 @@ def _unreadable(text: str, at: int) -> str:
 
 def _excerpt(text: str, at: int) -> str:
     return text[at : at + 30] + ("..." if len(text) > at + 30 else "")
+
+
+class Cursor:
+    """A place in a list of tokens."""
+
+    def __init__(self, tokens: list[Token], at: int = 0) -> None:
+        self.tokens = tokens
+        self.at = at
+
+    def peek(self) -> str:
+        """Text of the next token when it is an operator, else its kind in angle brackets; '' at the end."""
+        if self.at >= len(self.tokens):
+            return ""
+        token = self.tokens[self.at]
+        return token.text if token.kind == "op" else f"<{token.kind}>"
+
+    def take(self) -> Token:
+        """Return the next token and move past it."""
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def finish(self) -> None:
+        """Complain about whatever is left."""
+        if self.at >= len(self.tokens):
+            return
+        here = self.tokens[self.at].text
+        if here in ("|", "||"):
+            raise FormulaError("a random-effects term must stand in parentheses: write (1 | group)")
+        if self.at and here in (".", "["):
+            what = "attribute access" if here == "." else "subscripts"
+            raise FormulaError(f"not allowed in a formula: {what}, after {self.tokens[self.at - 1].text!r}")
+        if self.at and (self.tokens[self.at].kind in OPERANDS or here == "("):
+            before = self.tokens[self.at - 1].text
+            raise FormulaError(
+                f"an operator is missing between {before!r} and {here!r} in the formula: write '+' between terms"
+            )
+        if here == "%in%":
+            raise FormulaError(
+                "'%in%' cannot be used between terms of a formula; write a:b for an interaction alone, or a / b for "
+                "b within a"
+            )
+        raise FormulaError(
+            f"{here!r} cannot be used between terms of a formula; "
+            "put arithmetic and comparisons into I(...), for example I(x > 0)"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from interlace.frames.names import decode, display, quote
@@ -22,6 +22,11 @@ __all__ = [
     "Offset",
     "Power",
     "Sum",
+    "code_text",
+    "groups_of",
+    "has_dot_in",
+    "replace_dot",
+    "single_groups",
     "write",
 ]
 
@@ -116,6 +121,36 @@ GroupNode: TypeAlias = Leaf | Nest
 Node: TypeAlias = Number | Factor | Dot | Offset | Sum | Cross | Power | Bar
 
 
+def has_dot_in(node: Node) -> bool:
+    """Whether a ``.`` stands anywhere in ``node``."""
+    match node:
+        case Dot():
+            return True
+        case Sum(items):
+            return any(has_dot_in(item) for _, item in items)
+        case Number() | Factor() | Offset() | Bar():
+            return False
+        case Power(base):
+            return has_dot_in(base)
+        case Cross():
+            return has_dot_in(node.left) or has_dot_in(node.right)
+
+
+def replace_dot(node: Node, by: Node) -> Node:
+    """``node`` with every ``.`` replaced."""
+    match node:
+        case Dot():
+            return by
+        case Sum(items):
+            return Sum(tuple((sign, replace_dot(item, by)) for sign, item in items))
+        case Number() | Factor() | Offset() | Bar():
+            return node
+        case Power(base, n):
+            return Power(replace_dot(base, by), n)
+        case Cross():
+            return replace(node, left=replace_dot(node.left, by), right=replace_dot(node.right, by))
+
+
 def write(node: Node, *, inner: bool = False) -> str:
     """Write ``node`` as formula text; ``inner`` brackets sums."""
     match node:
@@ -134,7 +169,7 @@ def write(node: Node, *, inner: bool = False) -> str:
             text = (_operand(left) if op == ":" else write(left, inner=True)) + text
             return text
         case Bar():
-            return write_bar(node)
+            return _write_bar(node)
         case Sum(((1, only),)):
             return write(only, inner=inner)
         case Sum(items):
@@ -156,19 +191,33 @@ def code_text(code: str) -> str:
     return quote(decode(code)) if shown != code and decode(code) != code else shown
 
 
-def write_bar(bar: Bar) -> str:
+def _write_bar(bar: Bar) -> str:
     """Text of a random-effects term."""
     mark = "||" if bar.double else "|"
-    inside = f"({write(bar.effects)} {mark} {write_group(bar.group)})"
+    inside = f"({write(bar.effects)} {mark} {_write_group(bar.group)})"
     return f"diag{inside}" if bar.structure == "diagonal" else inside
 
 
-def write_group(node: GroupNode) -> str:
+def _write_group(node: GroupNode) -> str:
     """Text on the right of a bar."""
     if isinstance(node, Leaf):
         return quote(node.column) if node.text == node.column else node.text
-    text = f"{write_group(node.left)}{node.op}{write_group(node.right)}"
+    text = f"{_write_group(node.left)}{node.op}{_write_group(node.right)}"
     return f"({text})" if node.bracketed else text
+
+
+def single_groups(node: GroupNode) -> tuple[GroupNode, ...]:
+    """Nodes without ``/`` that ``node`` stands for: ``b:a`` and ``a`` for ``a/b``."""
+    if isinstance(node, Leaf) or node.op == ":":
+        return (node,)
+    outer = single_groups(node.left)
+    bracket = isinstance(node.right, Nest) and node.right.bracketed
+    inner = [_bracketed(i) if bracket else i for i in single_groups(node.right)]
+    return (*(Nest(":", i, _bracketed(outer[0])) for i in inner), *outer)
+
+
+def _bracketed(node: GroupNode) -> GroupNode:
+    return replace(node, bracketed=True) if isinstance(node, Nest) else node
 
 
 def groups_of(node: GroupNode) -> tuple[Group, ...]:
@@ -176,23 +225,13 @@ def groups_of(node: GroupNode) -> tuple[Group, ...]:
 
     ``a/b`` gives ``b:a`` and ``a``; ``a/b/c`` gives ``c:(b:a)``, ``b:a`` and ``a``, as lme4 names them.
     """
+    return tuple(map(_group, single_groups(node)))
+
+
+def _group(node: GroupNode) -> Group:
     if isinstance(node, Leaf):
-        return (Group(node.text, (node.column,)),)
-    if node.op == "/":
-        outer = groups_of(node.left)
-        inner = groups_of(node.right)
-        bracket = _bracketed(node.right)
-        nested = tuple(_joined(i, outer[0], bracket and len(i.columns) > 1, len(outer[0].columns) > 1) for i in inner)
-        return nested + outer
-    left, right = groups_of(node.left)[0], groups_of(node.right)[0]
-    return (_joined(left, right, _bracketed(node.left), isinstance(node.right, Nest)),)
-
-
-def _bracketed(node: GroupNode) -> bool:
-    return isinstance(node, Nest) and node.bracketed
-
-
-def _joined(left: Group, right: Group, bracket_left: bool, bracket_right: bool) -> Group:
-    a = f"({left.name})" if bracket_left else left.name
-    b = f"({right.name})" if bracket_right else right.name
-    return Group(f"{a}:{b}", left.columns + right.columns)
+        return Group(node.text, (node.column,))
+    left, right = _group(node.left), _group(node.right)
+    left_name = f"({left.name})" if isinstance(node.left, Nest) and node.left.bracketed else left.name
+    right_name = f"({right.name})" if isinstance(node.right, Nest) else right.name
+    return Group(f"{left_name}:{right_name}", left.columns + right.columns)

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from interlace.errors import FormulaError
 from interlace.frames.bars import read_rhs, read_sides
 from interlace.frames.names import display
-from interlace.frames.parse import Response, has_dot_in, read_response, replace_dot
-from interlace.frames.terms import Term, expand, flatten, term_key
+from interlace.frames.parse import Response, read_response
+from interlace.frames.terms import Term, expand, flatten, sum_of, term_key
 from interlace.frames.tokens import Token, tokenize
-from interlace.frames.tree import Bar, Cross, Dot, Factor, Node, Number, Offset, Sum, groups_of, write
+from interlace.frames.tree import Bar, Dot, Node, Number, Offset, Sum, groups_of, has_dot_in, replace_dot, write
 
-__all__ = ["updated"]
+__all__ = ["update_formula"]
 
 
-def updated(old: str, new: str, extra: Collection[str] = ()) -> str:
-    """Return the formula text after the update ``new`` of ``old``."""
+def update_formula(old: str, new: str, *, extra_transforms: Collection[str] = ()) -> str:
+    """Apply lme4's dot notation: ``update_formula("y ~ x + (1 | g)", ". ~ . + z")``.
+
+    Parameters
+    ----------
+    old, new : str
+    extra_transforms : collection of str
+        Names of the caller's functions that the formulas may call.
+
+    Returns
+    -------
+    str
+        Taking away what is not there is a FormulaError.
+    """
     old_left, old_right = read_sides(old)
     new_left, new_right = read_sides(new)
-    response = _response(old_left, new_left, extra)
-    before = read_rhs(old_right, extra)
-    after = read_rhs(new_right, extra)
+    response = _response(old_left, new_left, extra_transforms)
+    before = read_rhs(old_right, extra_transforms)
+    after = read_rhs(new_right, extra_transforms)
     items = _substituted(after, flatten(before))
     return f"{response.text} ~ {write(Sum(tuple(_simplified(items))))}"
 
@@ -82,12 +95,7 @@ def _flat(items: list[tuple[int, Node]]) -> list[tuple[int, Node]]:
 def _rebuilt(items: list[tuple[int, Node]]) -> list[tuple[int, Node]]:
     """Expand to terms, because something was taken away."""
     _check_removals(items)
-    terms = expand(Sum(tuple(items)))
-    out: list[tuple[int, Node]] = []
-    if () not in terms:
-        out.append((1, Number(0)))
-    out += [(1, _term_node(term)) for term in terms if term]
-    return out or [(1, Number(1))]
+    return list(sum_of(expand(Sum(tuple(items)))).items)
 
 
 def _check_removals(items: list[tuple[int, Node]]) -> None:
@@ -109,24 +117,19 @@ def _named(term: Term) -> str:
     return ":".join(map(display, term))
 
 
-def _term_node(term: Term) -> Node:
-    node: Node = Factor(term[0])
-    for code in term[1:]:
-        node = Cross(":", node, Factor(code))
-    return node
-
-
 def _without(items: list[tuple[int, Node]], what: str) -> list[Node]:
     kept: list[Node] = []
     for sign, item in items:
         same = [other for other in kept if _same(other, item)]
+        if sign < 0 and not same and isinstance(item, Bar):  # (x | g) takes diag(x | g) away too, and the reverse
+            same = [o for o in kept if isinstance(o, Bar) and _same(o, replace(item, structure=o.structure))]
         if sign > 0 and not same:
             kept.append(item)
         elif sign < 0 and not same:
             have = ", ".join(write(other) for other in kept) or "none"
             raise FormulaError(f"cannot take away the {what} {write(item)}: the formula has {have}")
         elif sign < 0:
-            kept = [other for other in kept if not _same(other, item)]
+            kept = [other for other in kept if other not in same]
     return kept
 
 

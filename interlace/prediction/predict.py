@@ -10,9 +10,13 @@ import pandas as pd
 
 from interlace.errors import DataError, FormulaError
 from interlace.estimate.derived import linear_predictor_variance
-from interlace.frames.adapt import Table, level_text
-from interlace.frames.design import NewRows, build_design, new_rows
+from interlace.frames.adapt import Table
+from interlace.frames.build import build_design
+from interlace.frames.design import NewRows
+from interlace.frames.levels import level_text
+from interlace.frames.newdata import new_rows
 from interlace.inference import wald
+from interlace.prediction.distinct import distinct_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Interval", "chosen_effects", "predict", "prediction_rows"]
 
+#: From here on, equal rows are looked for before variances are computed.
+_MANY_ROWS = 10_000
 Interval: TypeAlias = Literal["confidence", "prediction"]
 
 
@@ -36,12 +42,15 @@ def predict(
     se: bool = False,
     interval: Interval | None = None,
     level: float = 0.95,
+    df: float | None = None,
 ) -> pd.Series | pd.DataFrame:
     """Predict from a fit on new data, or on the rows that it used; ``LMMResult.predict`` documents the arguments.
 
     Parameters
     ----------
     state : FitState
+    df : float, optional
+        Degrees of freedom of the intervals, infinity for the normal distribution; n - p by default.
 
     Returns
     -------
@@ -67,37 +76,15 @@ def predict(
     mean = _mean(state, rows, columns)
     if not se and interval is None:
         return pd.Series(mean, index=rows.index, name="fit")
-    variance = np.full(len(mean), np.nan)
-    Z = tuple(_masked(z, keep) for z, keep in zip(rows.Z, columns, strict=True))
-    at = rows.valid
-    variance[at] = linear_predictor_variance(
-        state,
-        rows.X[at][:, state.kept],
-        tuple(None if z is None else z[at] for z in Z),
-        tuple(codes[at] for codes in rows.codes),
-    )
-    return _table(state, mean, variance, rows.index, se=se, interval=interval, level=level)
-
-
-def _table(
-    state: FitState,
-    mean: FloatArray,
-    variance: FloatArray,
-    index: pd.Index,
-    *,
-    se: bool,
-    interval: Interval | None,
-    level: float,
-) -> pd.DataFrame:
-    """Columns fit, se, lower, upper as asked for; the intervals are of Student's t with n - p degrees of freedom."""
+    variance = _variance(state, rows, columns)
     out = {"fit": mean}
     if se:
         out["se"] = np.sqrt(variance)
     if interval is not None:
         spread = variance + (state.sigma**2 if interval == "prediction" else 0.0)
-        ends = wald.interval(mean, np.sqrt(spread), len(state.fitted) - len(state.beta), level)
-        out["lower"], out["upper"] = ends[:, 0], ends[:, 1]
-    return pd.DataFrame(out, index=index)
+        df = len(state.fitted) - len(state.beta) if df is None else df
+        out["lower"], out["upper"] = wald.interval(mean, np.sqrt(spread), df, level).T
+    return pd.DataFrame(out, index=rows.index)
 
 
 def chosen_effects(state: FitState, *, include_re: bool = True, re_formula: str | None = None) -> tuple[BoolArray, ...]:
@@ -191,6 +178,25 @@ def _mean(state: FitState, rows: NewRows, columns: tuple[BoolArray, ...]) -> Flo
             mean += np.einsum("mk,mk->m", z[:, keep], _modes_at(modes, codes)[:, keep])
     mean[~rows.valid] = np.nan
     return np.asarray(mean)
+
+
+def _variance(state: FitState, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
+    """Variance of each prediction, shape (m,), given the variance parameters; NaN where something is missing."""
+    variance = np.full(len(rows.valid), np.nan)
+    at = np.flatnonzero(rows.valid)
+    Z = [_masked(z, keep) for z, keep in zip(rows.Z, columns, strict=True)]
+    X = rows.X[:, state.kept]
+    parts = [*X.T, *(column for z in Z if z is not None for column in z.T), *rows.codes]
+    equal = distinct_rows((part[at] for part in parts), len(at)) if len(at) > _MANY_ROWS else None
+    chosen = at if equal is None else at[equal[0]]
+    values = linear_predictor_variance(
+        state,
+        X[chosen],
+        tuple(None if z is None else z[chosen] for z in Z),
+        tuple(codes[chosen] for codes in rows.codes),
+    )
+    variance[at] = values if equal is None else values[equal[1]]
+    return variance
 
 
 def _modes_at(modes: FloatArray, codes: IntArray) -> FloatArray:

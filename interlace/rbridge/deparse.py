@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import keyword
 import re
+from typing import TypeGuard
 
 from interlace.errors import FormulaError
 
@@ -135,8 +136,8 @@ class _Writer:
         arguments = [self.write(argument)[0] for argument in node.args]
         arguments += [f"{keyword.arg} = {self.write(keyword.value)[0]}" for keyword in node.keywords]
         match function:
-            case "Q" if len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
-                return quote_name(str(node.args[0].value))
+            case "Q" if self.is_quoted(node):
+                return quote_name(str(ast.literal_eval(node.args[0])))
             case "center":
                 return f"scale({', '.join(arguments)}, scale = FALSE)"
             case _ if function in _SAME:
@@ -144,10 +145,22 @@ class _Writer:
             case _:
                 raise FormulaError(f"{function}() has no counterpart in R's formulas")
 
+    @staticmethod
+    def is_quoted(node: ast.expr) -> TypeGuard[ast.Call]:
+        """Whether this is ``Q("my column")``."""
+        return (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) == "Q"
+            and len(node.args) == 1
+            and isinstance(node.args[0], ast.Constant)
+        )
+
     def coded(self, node: ast.Call) -> str:
         column = self.write(node.args[0])[0]
         if len(node.args) == 1 and not node.keywords:
             return f"factor({column})"
+        if not isinstance(node.args[0], ast.Name) and not self.is_quoted(node.args[0]):
+            column = f"factor({column})"  # R's C() takes factors only
         contrast = node.args[1] if len(node.args) > 1 else node.keywords[0].value
         if not isinstance(contrast, ast.Call):
             chosen = self.name(contrast)
@@ -157,7 +170,7 @@ class _Writer:
         chosen = self.name(contrast.func)
         options = [*contrast.args, *(keyword.value for keyword in contrast.keywords)]
         if chosen == "contr.treatment" and len(options) == 1:
-            return f"relevel(factor({column}), ref = {self.write(options[0])[0]})"
+            return f"relevel(factor({self.write(node.args[0])[0]}), ref = {self.write(options[0])[0]})"
         if chosen in _CONTRASTS and not options:
             return f"C({column}, {chosen})"
         raise FormulaError(f"{ast.unparse(contrast)!r} has no counterpart in R")

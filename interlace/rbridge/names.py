@@ -69,7 +69,20 @@ def _part(part: str, among: Sequence[str] | None) -> str:
         return written + r_label(label)
     if kind in ("S", "H") and label:
         return f"{written}{_column(base, level, among)}"
+    if base.startswith("poly("):
+        return written + _polynomial(base, level)
     return written + r_label(level)
+
+
+def _polynomial(base: str, number: str) -> str:
+    """R's number of a column of ``poly()``: from 1, where formulaic counts raw ones from 0; a line has none."""
+    options = [option.replace(" ", "") for option in _split(base[len("poly(") : -1], ",")]
+    options = [option.removeprefix(",") for option in options[1:]]
+    raw = "raw=True" in options or options[1:2] == ["True"]
+    degree = next((option.removeprefix("degree=") for option in options if option.startswith("degree=")), None)
+    if degree is None:
+        degree = options[0] if options and "=" not in options[0] else "1"
+    return "" if degree == "1" else str(int(number) + raw)
 
 
 def _base(text: str) -> str:

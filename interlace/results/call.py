@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from interlace.errors import DataError
+from interlace.errors import NEEDS_GLMM, DataError
 from interlace.estimate.control import Control
 from interlace.estimate.lmm import fit_design
 from interlace.frames.adapt import Table
-from interlace.frames.design import build_design, update_formula
-from interlace.typing import Method, Optimizer
+from interlace.frames.build import build_design, grouping_factors
+from interlace.frames.update import update_formula
+from interlace.typing import DfMethod, Method, Optimizer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -23,10 +24,23 @@ if TYPE_CHECKING:
     from interlace.frames.design import Design
     from interlace.typing import FrameLike
 
-__all__ = ["FitCall", "changed_call", "design_of", "frame_length", "state_of"]
+__all__ = ["OTHER_SPELLINGS", "FitCall", "changed_call", "design_of", "frame_length", "state_of"]
 
 #: Arguments that say how to estimate and leave the data and the model as they are.
 _ESTIMATION = frozenset({"method", "optimizer", "theta0", "df_method"})
+_NOT_HERE = f"a response that is not Gaussian {NEEDS_GLMM}"
+_IN_FORMULA = 'write the random effects into the formula, "y ~ x + (1 + x | group)", or into random='
+#: Arguments that lme4 and statsmodels have, and what to write instead.
+OTHER_SPELLINGS = {
+    "REML": 'write method="REML" or method="ML"',
+    "reml": 'write method="REML" or method="ML"',
+    "family": _NOT_HERE,
+    "nAGQ": _NOT_HERE,
+    "subset": "choose the rows first, as in data[data.x > 0]",
+    "start": "starting values are theta0=",
+    "re_formula": _IN_FORMULA,
+    "vc_formula": _IN_FORMULA,
+}
 _DOT = re.compile(r"(?<![\w.`])\.(?![\w.`])")
 
 
@@ -54,12 +68,13 @@ class FitCall:
     theta0: ArrayLike | None = None
     covariance: Mapping[str, str] | None = None
     contrasts: Mapping[str, Any] | None = None
-    df_method: str = "satterthwaite"
+    df_method: DfMethod = "satterthwaite"
     na_action: str = "drop"
     control: Control | None = None
 
     def __post_init__(self) -> None:
-        for name, allowed in (("method", get_args(Method)), ("optimizer", get_args(Optimizer))):
+        for name, choices in (("method", Method), ("optimizer", Optimizer), ("df_method", DfMethod)):
+            allowed = get_args(choices)
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; not {getattr(self, name)!r}")
         if self.control is not None and not isinstance(self.control, Control):
@@ -112,6 +127,9 @@ def changed_call(
     """
     known = {f.name for f in fields(FitCall)} - {"formula", "data"}
     unknown = sorted(set(changes) - known)
+    for name in unknown:
+        if name in OTHER_SPELLINGS:
+            raise TypeError(f"update() has no argument {name!r}: {OTHER_SPELLINGS[name]}")
     if unknown:
         raise TypeError(
             f"update() got unknown argument{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))}; "
@@ -132,12 +150,24 @@ def changed_call(
         given = {"formula": formula, "theta0": None} | given
     if data is not None:
         given["data"] = data
-    return replace(call, **given), set(given) <= _ESTIMATION
+    changed = replace(call, **given)
+    if formula is not None and call.covariance and "covariance" not in given:
+        changed = replace(changed, covariance=_still_there(changed))
+    return changed, set(given) <= _ESTIMATION
+
+
+def _still_there(call: FitCall) -> dict[str, str]:
+    """Structures of ``covariance=`` whose grouping factors (``g``, or ``g.1`` for a second term) a new formula has."""
+    extra = None if call.control is None else call.control.extra_transforms
+    groups = grouping_factors(call.formula, call.groups, call.random, extra)
+    structures = call.covariance or {}
+    return {key: value for key, value in structures.items() if {key, re.sub(r"\.\d+$", "", key)} & groups}
 
 
 def _with_terms(call: FitCall, design: Design, formula: str, given: dict[str, Any]) -> str:
     """Write the new formula; it keeps the old random-effects terms unless it has its own or takes them out."""
-    new = update_formula(design.formula, formula)
+    # Not design.formula, which has the structures of covariance= written in: these may be what changes.
+    new = update_formula(design.spec.formula.text, formula)
     # "y ~ x + z" for a fit made with groups= changes the fixed effects only; ". ~ . - (1 | g)" has seen the terms.
     keeps_shorthand = "|" not in new and not _DOT.search(formula.partition("~")[2])
     if not keeps_shorthand:

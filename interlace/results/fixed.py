@@ -11,8 +11,9 @@ from interlace.inference import wald
 
 if TYPE_CHECKING:
     from interlace.estimate.state import FitState
+    from interlace.results.call import FitCall
 
-__all__ = ["FixedEffects", "coefficient_names", "residual_df"]
+__all__ = ["FixedEffects", "coefficient_names", "residual_df", "test_df"]
 
 
 def coefficient_names(state: FitState) -> list[str]:
@@ -26,6 +27,11 @@ def residual_df(state: FitState) -> int:
     return len(state.fitted) - len(state.beta)
 
 
+def test_df(state: FitState, call: FitCall) -> float:
+    """Degrees of freedom of the tests of every coefficient: n - p, or infinity for ``df_method="normal"``."""
+    return np.inf if call.df_method == "normal" else float(residual_df(state))
+
+
 def interval_columns(level: float) -> list[str]:
     """R's headings of the two ends of an interval: ``2.5 %``, ``97.5 %``."""
     return [f"{100 * tail:.3g} %" for tail in ((1 - level) / 2, (1 + level) / 2)]
@@ -37,12 +43,13 @@ class FixedEffects:
     Everything is a pandas object indexed by coefficient, made anew at each access, so that changing it changes no
     result. Columns of X that others determine are left out of the fit and of every table.
 
-    Tests and intervals use a t distribution with n - p residual degrees of freedom for every coefficient. That is
-    close to the truth for effects that vary within groups; for effects that vary between groups, of which the data
-    hold few, it is too optimistic.
+    Tests and intervals use a t distribution with n - p residual degrees of freedom for every coefficient, or the normal
+    distribution if the fit was asked for it with ``df_method="normal"``. That is close to the truth for effects that
+    vary within groups; for effects that vary between groups, of which the data hold few, it is too optimistic.
     """
 
     state: FitState
+    call: FitCall
 
     def _by_coefficient(self, values: object, name: str | None = None) -> pd.Series:
         return pd.Series(values, index=pd.Index(coefficient_names(self.state)), name=name, dtype=float)
@@ -79,7 +86,7 @@ class FixedEffects:
 
     @property
     def fe_df(self) -> pd.Series:
-        """Degrees of freedom of each t test, shape (p,): n - p for all.
+        """Degrees of freedom of each test, shape (p,): n - p for all, or infinity with ``df_method="normal"``.
 
         Examples
         --------
@@ -88,11 +95,11 @@ class FixedEffects:
         >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_df["Days"]
         np.float64(178.0)
         """
-        return self._by_coefficient(np.full(len(self.state.beta), float(residual_df(self.state))), "df")
+        return self._by_coefficient(np.full(len(self.state.beta), test_df(self.state, self.call)), "df")
 
     @property
     def fe_tvalues(self) -> pd.Series:
-        """Estimates by their standard errors, t statistics, shape (p,).
+        """Estimates by their standard errors, t (or z) statistics, shape (p,).
 
         Examples
         --------
@@ -106,7 +113,7 @@ class FixedEffects:
 
     @property
     def fe_pvalues(self) -> pd.Series:
-        """Two-sided p-values of the t tests with ``fe_df`` degrees of freedom, shape (p,).
+        """Two-sided p-values of the tests with ``fe_df`` degrees of freedom, shape (p,).
 
         Examples
         --------

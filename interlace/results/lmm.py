@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from interlace.errors import hints_at
 from interlace.estimate.checks import warn
 from interlace.prediction.predict import predict
 from interlace.results import persist
 from interlace.results.call import FitCall, changed_call, design_of, state_of
+from interlace.results.fixed import test_df
 from interlace.results.refit import refitted
 from interlace.results.reports import Reports
 
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from interlace.typing import FrameLike
 
 __all__ = ["LMMResult", "fit_call", "load"]
+
+
+#: Arguments of predict() in lme4 and statsmodels.
+_OTHER_SPELLINGS = {
+    "re_form": 're_formula= takes "~0" for no random effects, or bars such as "~ (1 | g)"',
+    "se_fit": "write se=True",
+    "exog": "new rows are newdata=",
+}
 
 
 class LMMResult(Reports):
@@ -46,6 +56,7 @@ class LMMResult(Reports):
     <LMMResult: Reaction ~ Days + (Days | Subject), REML, 180 rows>
     """
 
+    @hints_at(_OTHER_SPELLINGS)
     def predict(
         self,
         newdata: FrameLike | None = None,
@@ -79,7 +90,8 @@ class LMMResult(Reports):
         interval : {"confidence", "prediction"}, optional
             Of the linear predictor; or of a new observation of weight 1, whose residual variance is added.
         level : float
-            Confidence level of the interval, from the t distribution with n - p degrees of freedom.
+            Confidence level of the interval, from the t distribution with n - p degrees of freedom, or from the normal
+            distribution for a fit with ``df_method="normal"``.
 
         Returns
         -------
@@ -111,6 +123,7 @@ class LMMResult(Reports):
             se=se,
             interval=interval,
             level=level,
+            df=test_df(self.state, self.call),
         )
 
     def update(self, formula: str | None = None, data: FrameLike | None = None, **fit_kwargs: Any) -> LMMResult:

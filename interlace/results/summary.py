@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from interlace.results.fixed import coefficient_names, residual_df
+from interlace.results.fixed import coefficient_names, residual_df, test_df
 from interlace.results.latex import booktabs
 from interlace.results.rows import residuals
 from interlace.results.tables import coefficient_table
@@ -26,13 +26,14 @@ __all__ = ["Summary", "summarize"]
 
 _WIDTH = 80
 _MOST_CORRELATED = 20  # coefficients, above which lme4 too leaves their correlations out
-_HEADINGS = {
+_T_HEADINGS = {
     "estimate": "Estimate",
     "std_error": "Std. Error",
     "df": "df",
     "statistic": "t value",
     "p_value": "Pr(>|t|)",
 }
+_Z_HEADINGS = {"estimate": "Estimate", "std_error": "Std. Error", "statistic": "z value", "p_value": "Pr(>|z|)"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ class Summary:
 def summarize(result: Members) -> Summary:
     """Collect the summary of a fit."""
     state, design = result.state, result.state.problem.design
-    fixed = coefficient_table(state)[list(_HEADINGS)].rename(columns=_HEADINGS)
+    headings = _Z_HEADINGS if _is_normal(result) else _T_HEADINGS
+    fixed = coefficient_table(result)[list(headings)].rename(columns=headings)
     names = coefficient_names(state)
     quantiles = np.quantile(residuals(state, "pearson", scaled=True), [0, 0.25, 0.5, 0.75, 1])
     variances = variance_table(state)
@@ -166,6 +168,10 @@ def summarize(result: Members) -> Summary:
     )
 
 
+def _is_normal(result: Members) -> bool:
+    return bool(np.isinf(test_df(result.state, result.call)))
+
+
 def _weights_text(result: Members) -> str | None:
     if result.state.problem.design.weights is None:
         return None
@@ -178,7 +184,8 @@ def _notes(result: Members) -> tuple[str, ...]:
     state = result.state
     notes = []
     if len(state.beta):
-        notes.append(f"t tests use the residual degrees of freedom n - p = {residual_df(state)}.")
+        residual = f"t tests use the residual degrees of freedom n - p = {residual_df(state)}."
+        notes.append("z tests use the normal distribution." if _is_normal(result) else residual)
     for check in state.checks:
         advice = f". What to try: {check.advice}" if check.advice and check.severity != "info" else ""
         notes.append(f"{check.severity.capitalize()}: {check.message}{advice}.")
@@ -194,14 +201,14 @@ def _row(table: pd.DataFrame, cells: list[str]) -> str:
 def _fixed_cells(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     """Texts of the coefficient table; estimates and standard errors share their decimals."""
     estimate, se = table["Estimate"].to_numpy(), table["Std. Error"].to_numpy()
+    statistic, probability = table.columns[-2:]
     shown = significant(_rounded(np.concatenate([estimate, se])), 4)
-    return [
-        ("Estimate", shown[: len(estimate)]),
-        ("Std. Error", shown[len(estimate) :]),
-        ("df", [f"{v:.1f}" if v % 1 else f"{v:.0f}" for v in table["df"]]),
-        ("t value", significant(np.round(table["t value"].to_numpy(), 3), 4)),
-        ("Pr(>|t|)", [p_value(v) for v in table["Pr(>|t|)"]]),
-    ]
+    cells = [("Estimate", shown[: len(estimate)]), ("Std. Error", shown[len(estimate) :])]
+    if "df" in table:
+        cells.append(("df", [f"{v:.1f}" if v % 1 else f"{v:.0f}" for v in table["df"]]))
+    cells.append((statistic, significant(np.round(table[statistic].to_numpy(), 3), 4)))
+    cells.append((probability, [p_value(v) for v in table[probability]]))
+    return cells
 
 
 def _rounded(values: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from interlace.inference import wald
-from interlace.results.fixed import coefficient_names, residual_df
+from interlace.results.fixed import coefficient_names, test_df
 from interlace.results.rows import model_frame
 from interlace.results.varcorr import variance_table
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from interlace.estimate.state import FitState
     from interlace.results.criteria import Criteria
+    from interlace.results.fixed import FixedEffects
+    from interlace.results.members import Members
     from interlace.results.random import RandomEffects
 
 __all__ = ["Effects", "augment", "coefficient_table", "glance", "tidy"]
@@ -26,10 +28,11 @@ _COLUMNS = ["effect", "group", "term", "estimate", "std_error", "statistic", "df
 _TEXT = frozenset({"effect", "group", "level", "term"})
 
 
-def coefficient_table(state: FitState, level: float = 0.95) -> pd.DataFrame:
+def coefficient_table(result: FixedEffects, level: float = 0.95) -> pd.DataFrame:
     """One row a coefficient: estimate, std_error, statistic, df, p_value, conf_low, conf_high."""
+    state = result.state
     se = wald.standard_errors(state.beta_cov)
-    df = np.full(len(se), float(residual_df(state)))
+    df = np.full(len(se), test_df(state, result.call))
     statistic = wald.statistics(state.beta, se)
     ends = wald.interval(state.beta, se, df, level)
     return pd.DataFrame(
@@ -46,9 +49,7 @@ def coefficient_table(state: FitState, level: float = 0.95) -> pd.DataFrame:
     )
 
 
-def tidy(
-    result: RandomEffects, effects: Sequence[Effects] = ("fixed", "ran_pars"), *, level: float = 0.95
-) -> pd.DataFrame:
+def tidy(result: Members, effects: Sequence[Effects] = ("fixed", "ran_pars"), *, level: float = 0.95) -> pd.DataFrame:
     """One row an estimate; see ``LMMResult.tidy``."""
     wanted = (effects,) if isinstance(effects, str) else tuple(effects)
     unknown = sorted(set(wanted) - set(get_args(Effects)))
@@ -56,7 +57,7 @@ def tidy(
         raise ValueError(f"effects may be {', '.join(get_args(Effects))}; not {', '.join(map(repr, unknown))}")
     parts = []
     if "fixed" in wanted:
-        fixed = coefficient_table(result.state, level)
+        fixed = coefficient_table(result, level)
         parts.append(fixed.rename_axis("term").reset_index().assign(effect="fixed"))
     if "ran_pars" in wanted:
         parts.append(_random_parameters(result.state))

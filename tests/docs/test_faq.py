@@ -17,7 +17,7 @@ from scipy.linalg import LinAlgWarning
 import interlace
 from interlace.core import cholmod
 from interlace.estimate.lmm import prepare
-from interlace.frames.design import build_design
+from interlace.frames.build import build_design
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "faq.md").read_text("utf-8")
 #: The page without the boxes that were added to it and without the targets of links, white space collapsed.

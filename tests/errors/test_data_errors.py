@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from interlace.errors import DataError, FormulaError, ModelError
-from interlace.frames.design import build_design, new_rows
+from interlace.frames.build import build_design
+from interlace.frames.newdata import new_rows
 
 FORMULA = "y ~ x + f + (1 | g)"
 
@@ -92,10 +93,14 @@ def test_expressions_that_become_infinite_or_undefined(data):
 
 
 def test_response_must_be_numeric(data):
-    refused("response 'f' must be numeric.*interlace.glmer", "f ~ x + (1 | g)", data)
-    refused("response 'b' must be numeric.*true/false.*interlace.glmer", "b ~ x + (1 | g)", data.assign(b=data.x > 1.5))
-    refused("interlace.glmer", "I(y > 0) ~ x + (1 | g)", data)
-    refused("interlace.glmer", "y ~ x + (1 | g)", data.assign(y=data.f.astype("category")))
+    refused("response 'f' must be numeric.*needs a generalized linear mixed model", "f ~ x + (1 | g)", data)
+    refused(
+        "response 'b' must be numeric.*true/false.*needs a generalized linear mixed model",
+        "b ~ x + (1 | g)",
+        data.assign(b=data.x > 1.5),
+    )
+    refused("needs a generalized linear mixed model", "I(y > 0) ~ x + (1 | g)", data)
+    refused("needs a generalized linear mixed model", "y ~ x + (1 | g)", data.assign(y=data.f.astype("category")))
     refused("response 'y' must be numeric", FORMULA, data.assign(y=data.y.astype(str)))
     refused("response 'y' must be numeric", FORMULA, data.assign(y=pd.Timestamp("2020-01-01")))
     refused("response 'y' must be numeric", FORMULA, data.assign(y=data.y + 1j))

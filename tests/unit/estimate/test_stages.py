@@ -16,7 +16,7 @@ from interlace import Control
 from interlace.core.terms import Term
 from interlace.errors import ConvergenceWarning, RankDeficiencyWarning
 from interlace.estimate import derived, lmm
-from interlace.frames.design import build_design
+from interlace.frames.build import build_design
 from tests.problems import KINDS, Problem, dense_fit, factors_of, frame_of, joint_covariance, random_problem
 
 

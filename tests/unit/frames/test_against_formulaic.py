@@ -10,7 +10,8 @@ from formulaic import model_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlace.frames.design import build_design, new_rows
+from interlace.frames.build import build_design
+from interlace.frames.newdata import new_rows
 
 N = 60
 
@@ -143,7 +144,8 @@ def test_common_formulas_load_neither_formulaic_nor_narwhals():
     code = """
 import sys
 import numpy as np, pandas as pd
-from interlace.frames.design import build_design, new_rows
+from interlace.frames.build import build_design
+from interlace.frames.newdata import new_rows
 data = pd.DataFrame({"y": np.arange(12.0), "x": np.arange(12) % 5, "f": list("abc") * 4, "g": list("ppqq") * 3})
 design = build_design("log(y + 1) ~ x * f + I(x**2) + C(x) + (x | g/f)", data)
 new_rows(design, data)

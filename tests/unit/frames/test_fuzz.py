@@ -7,7 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from interlace.errors import InterlaceError
-from interlace.frames.design import build_design, new_rows, update_formula
+from interlace.frames.build import build_design
+from interlace.frames.newdata import new_rows
+from interlace.frames.update import update_formula
 
 RNG = np.random.default_rng(0)
 DATA = pd.DataFrame(

@@ -6,7 +6,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from interlace.frames.design import build_design, new_rows
+from interlace.frames.build import build_design
+from interlace.frames.newdata import new_rows
 
 
 @pytest.fixture(scope="module")

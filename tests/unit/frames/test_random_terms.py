@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interlace.frames.design import build_design
+from interlace.frames.build import build_design
 
 
 @pytest.fixture(scope="module")

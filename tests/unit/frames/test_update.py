@@ -1,7 +1,7 @@
 import pytest
 
 from interlace.errors import FormulaError
-from interlace.frames.design import update_formula
+from interlace.frames.update import update_formula
 
 CASES = [
     ("y ~ x + (1|g)", ". ~ . + z", "y ~ x + z + (1 | g)"),

@@ -21,6 +21,13 @@ NAMES = {
     "C(o, contr.poly)[.L]": "C(o, contr.poly).L",
     "C(f, contr.treatment('b'))[T.a]": 'relevel(factor(f), ref = "b")a',
     "poly(x, 2)[1]": "poly(x, 2)1",
+    "poly(x, 2, raw=True)[0]": "poly(x, 2, raw = TRUE)1",
+    "poly(x, degree=2, raw=True)[1]": "poly(x, degree = 2, raw = TRUE)2",
+    "poly(x, 3, True)[2]": "poly(x, 3, TRUE)3",
+    "poly(x, 3, raw=False)[2]": "poly(x, 3, raw = FALSE)2",
+    "poly(x, 1)[1]": "poly(x, 1)",
+    "poly(x, raw=True)[0]": "poly(x, raw = TRUE)",
+    "C(x > 4)[T.True]": "factor(x > 4)TRUE",
     "bs(x, df=4)[2]": "bs(x, df = 4)2",
     "I(x ** 2)": "I(x^2)",
     "I((x+1)*2/z)": "I((x + 1) * 2/z)",
@@ -61,6 +68,9 @@ FORMULAS = {
     "`my y` ~ `a b` + offset(np.log(t)) + (1 | g)": "`my y` ~ `a b` + offset(log(t)) + (1 | g)",
     "`yield` ~ 0 + x + (0 + C(f) | g)": "yield ~ 0 + x + (0 + factor(f) | g)",
     "y ~ I(x > 4) + Q('b c') - 1 + (1 | g)": "y ~ I(x > 4) + `b c` - 1 + (1 | g)",
+    "y ~ C(x > 4, contr.sum) + C(Q('b c'), contr.sum) + (1 | g)": (
+        "y ~ C(factor(x > 4), contr.sum) + C(`b c`, contr.sum) + (1 | g)"
+    ),
     'y ~ C(x, contr.treatment("b")) + (1 | g)': 'y ~ relevel(factor(x), ref = "b") + (1 | g)',
 }
 

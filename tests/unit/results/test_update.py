@@ -165,3 +165,39 @@ def test_refit_reads_polars_and_nullable_columns(slopes, sleep):
     polars = pytest.importorskip("polars")
     for y in (polars.Series(sleep["Reaction"].to_numpy()), sleep["Reaction"].astype("Float64")):
         assert_allclose(slopes.refit(y).deviance, slopes.deviance, rtol=1e-10)
+
+
+@pytest.fixture
+def diagonal(sleep):
+    sleep["half"] = sleep["Days"] % 2
+    return interlace.fit("Reaction ~ Days + (Days | Subject)", sleep, covariance={"Subject": "diagonal"})
+
+
+def test_structures_are_shown_and_kept(diagonal):
+    assert diagonal.formula == "Reaction ~ Days + diag(Days | Subject)"
+    assert "Formula: Reaction ~ Days + diag(Days | Subject)" in str(diagonal.summary())
+    bigger = diagonal.update(". ~ . + I(Days**2)")
+    assert bigger.formula == "Reaction ~ Days + I(Days ** 2) + diag(Days | Subject)"
+    assert len(bigger.theta) == 2
+    assert diagonal.update("Reaction ~ 1 + (Days | Subject)").formula == "Reaction ~ 1 + diag(Days | Subject)"
+
+
+def test_structures_can_be_changed(diagonal):
+    assert diagonal.update(covariance=None).formula == "Reaction ~ Days + (Days | Subject)"
+    other = diagonal.update(". ~ . + half", covariance={"Subject": "unstructured"})
+    assert other.formula == "Reaction ~ Days + half + (Days | Subject)"
+    written = diagonal.update("Reaction ~ Days + diag(Days | Subject)", covariance=None)
+    assert_allclose(written.theta, diagonal.theta, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::interlace.ConvergenceWarning")
+@pytest.mark.parametrize("term", ["(Days | Subject)", "diag(Days | Subject)"])
+def test_a_term_is_taken_away_with_its_structure(diagonal, term):
+    smaller = diagonal.update(f". ~ . - {term} + (1 | half)")
+    assert smaller.formula == "Reaction ~ Days + (1 | half)"
+    assert not smaller.call.covariance
+
+
+def test_a_structure_for_an_unknown_factor_is_still_an_error(diagonal):
+    with pytest.raises(ValueError, match="covariance= names 'subject'"):
+        diagonal.update(". ~ . + half", covariance={"subject": "diagonal"})
