@@ -83,10 +83,10 @@ def minimize(
 
 def _second_opinions(objective: AnyObjective, e: AnyElimination, starts: Sequence[FloatArray]) -> Sequence[FloatArray]:
     """Where to start again: degenerate fits and restricted covariances are where likelihoods have several optima."""
-    if _singular(e):
-        return [*starts[1:], *_other_starts(objective, starts[0])]
     restricted = any(block.slots.size < block.k * (block.k + 1) // 2 for block in objective.structure.blocks)
-    return starts[1:] if restricted else []
+    if _singular(e) or restricted:
+        return [*starts[1:], *_other_starts(objective, starts[0])]
+    return []
 
 
 def _run_to_proof(
@@ -122,12 +122,17 @@ def _singular(e: AnyElimination) -> bool:
     return any(singular_values(L)[0] < _SINGULAR for L in e.L)
 
 
-def _other_starts(objective: AnyObjective, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Identity factors, where lme4 starts, and variances with large and small exchanged: rival optima often do that."""
+#: Number of parameters up to which runs are cheap enough to start from far away as well.
+_FEW = 12
+
+
+def _other_starts(objective: AnyObjective, theta: FloatArray) -> list[FloatArray]:
+    """Identity factors, where lme4 starts; large and small variances exchanged, as rival optima often do; far out."""
     identity = np.zeros(objective.structure.n_theta)
     for block in objective.structure.blocks:
         identity[block.slots[block.rows == block.cols]] = 1.0
-    return identity, identity * np.clip(1.0 / np.maximum(np.abs(theta), 1e-3), 0.05, 20.0)
+    exchanged = identity * np.clip(1.0 / np.maximum(np.abs(theta), 1e-3), 0.05, 20.0)
+    return [identity, exchanged, *([3.0 * identity, 10.0 * identity] if theta.size <= _FEW else [])]
 
 
 def _leave_boundary(
