@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg import lapack
 
 from interlace.core.cholmod import AnyElimination, SparseElimination
 from interlace.core.factor import Elimination, scale_rest
+from interlace.core.joint import joint_covariance
 from interlace.core.objective import chain_products, forward
 from interlace.core.small import diagonal_blocks
-from interlace.typing import FloatArray, IntArray
+from interlace.typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["conditional_covariances", "modes", "quadratic_forms"]
 
@@ -59,8 +59,8 @@ def conditional_covariances(e: AnyElimination) -> list[FloatArray]:
     return out
 
 
-#: Rows of right-hand sides that are worked on together.
-_CHUNK = 2048
+#: Largest number of entries of the covariance of a chain block with the rest that is formed (400 MB).
+_AFFORDABLE = 50_000_000
 
 
 def quadratic_forms(e: AnyElimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
@@ -82,24 +82,27 @@ def quadratic_forms(e: AnyElimination, X: FloatArray, Z: Sequence[FloatArray], c
     """
     if isinstance(e, SparseElimination):
         return e.quadratic_forms(X, Z, codes)
-    rows = X.shape[0]
-    out = np.empty(rows)
-    for start in range(0, rows, _CHUNK):
-        part = slice(start, min(start + _CHUNK, rows))
-        Z_part, codes_part = [z[part] for z in Z], [c[part] for c in codes]
-        if e.lead is None and _consistent(e, codes_part):
-            out[part] = _by_row(e, X[part], Z_part, codes_part)
-        else:
-            out[part] = _by_system(e, X[part], Z_part, codes_part)
+    out = np.empty(X.shape[0])
+    by_level = _consistent(e, codes)
+    if sum(block.size for block in e.structure.chain) * e.structure.m > _AFFORDABLE:
+        by_level[:] = False
+    for rows, forms in ((by_level, _by_level), (~by_level, _by_system)):
+        if rows.any():
+            out[rows] = forms(e, X[rows], [z[rows] for z in Z], [c[rows] for c in codes])
     return out
 
 
-def _consistent(e: Elimination, codes: Sequence[IntArray]) -> bool:
-    """True when every row lies in the chain as the fitted rows did: each level within its own containing levels."""
-    return all(
-        bool(((codes[i] < 0) | (parent[np.maximum(codes[i], 0)] == codes[j])).all())
-        for (i, j), parent in e.structure.parents.items()
-    )
+def _by_level(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
+    """From the blocks of the joint covariance that the row's own levels pick out."""
+    return joint_covariance(e).quadratic_forms(X, Z, codes)
+
+
+def _consistent(e: Elimination, codes: Sequence[IntArray]) -> BoolArray:
+    """Rows that lie in the chain as the fitted rows did: each level within its own containing levels."""
+    out = np.ones(codes[0].size, dtype=np.bool_)
+    for (i, j), parent in e.structure.parents.items():
+        out &= (codes[i] < 0) | (parent[np.maximum(codes[i], 0)] == codes[j])
+    return out
 
 
 def _rest_rows(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
@@ -113,26 +116,6 @@ def _rest_rows(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Se
             rest[seen, where.start + codes[r][seen] * block.k + a] = Z[r][seen, a]
     rest[:, structure.m_z : structure.m - 1] = X
     return rest
-
-
-def _by_row(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
-    """Forward elimination of each row along its own chain of levels."""
-    structure, s = e.structure, e.structure.n_chain
-    rest = _rest_rows(e, X, Z, codes)
-    rho = [np.where((codes[i] >= 0)[:, None], Z[i], 0.0) for i in range(s)]
-    total = np.zeros(X.shape[0])
-    for i in range(s):
-        level = np.maximum(codes[i], 0)
-        Wr = np.matmul(e.W[i][level], rho[i][:, :, None])
-        total += (rho[i] * Wr[:, :, 0]).sum(axis=1)
-        for j in range(i + 1, s):
-            rho[j] = rho[j] - np.matmul(e.P[i, j][level].transpose(0, 2, 1), Wr)[:, :, 0]
-        rest = rest - np.einsum("lkm,lk->lm", e.C[i][level], Wr[:, :, 0])
-    n = structure.m - 1
-    if n:
-        Y, _ = lapack.dtrtrs(e.R[:n, :n], scale_rest(structure, e.rest_L, rest.T)[:n], trans=1)
-        total += (Y * Y).sum(axis=0)
-    return total
 
 
 def _by_system(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:

@@ -68,6 +68,19 @@ class SparseMap:
         out = self._Cz @ v[: self._m_z] + self._Cx @ v[self._m_z :]
         return out.reshape(self._q, self._k, -1)
 
+    def times_each(self, N: FloatArray) -> FloatArray:
+        """C_j N_j' for every level; ``N`` of shape (q, r, m - 1) or (q, r, m), result (q, k, r)."""
+        q, k, r = self._q, self._k, N.shape[1]
+        row = np.repeat(np.arange(q * k), np.diff(self._Cz.indptr))
+        out = np.empty((q * k, r))
+        for b in range(r):
+            products = self._Cz.data * N[row // k, b, self._Cz.indices]
+            out[:, b] = np.bincount(row, weights=products, minlength=q * k)
+        right = N[:, :, self._m_z :]
+        dense = self._Cx.reshape(q, k, -1)[:, :, : right.shape[2]]
+        result: FloatArray = out.reshape(q, k, r) + np.matmul(dense, right.transpose(0, 2, 1))
+        return result
+
     def transposed(self, w: FloatArray) -> FloatArray:
         """Sum over levels of C_j' w_j; ``w`` of shape (q, k, r), result (m, r)."""
         flat = w.reshape(self._q * self._k, -1)

@@ -176,7 +176,7 @@ def _fixed_effects(state: FitState) -> Iterator[Check]:
             0.0,
             f"fixed-effects model matrix is rank deficient: dropped {', '.join(map(repr, dropped))}, "
             "which earlier columns determine",
-            "leave these columns out of the formula, or drop one category of dummy variables that sum to one",
+            _advice_on_dropped(dropped),
         )
     condition = _condition(basis.R)
     if condition > CONDITION_LIMIT:
@@ -190,6 +190,15 @@ def _fixed_effects(state: FitState) -> Iterator[Check]:
             f"(condition number {condition:.1e} with columns of unit length)",
             "center and scale continuous predictors, or leave out nearly collinear ones",
         )
+
+
+def _advice_on_dropped(names: Sequence[str]) -> str:
+    spline = next((kind for kind in ("cr", "cs", "cc") if any(f"{kind}(" in name for name in names)), None)
+    if spline is not None:
+        return (
+            f"beside an intercept write {spline}(..., constraints='center'), which leaves out what the intercept spans"
+        )
+    return "leave these columns out of the formula, or drop one category of dummy variables that sum to one"
 
 
 def _condition(R: FloatArray) -> float:

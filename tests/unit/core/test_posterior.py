@@ -100,14 +100,15 @@ def test_quadratic_forms(kind, sparse, consistent):
         np.testing.assert_allclose(ours, expected, rtol=1e-7, atol=1e-9)
 
 
-def test_quadratic_forms_of_many_rows_go_in_chunks(monkeypatch):
-    problem, _, e, objective = situations("nested", False)[0]
-    Z, codes, X, _ = combinations(problem, np.random.default_rng(4), consistent=True, rows=50)
+@pytest.mark.parametrize(("kind", "sparse"), [case for case in CASES if case[0] != "split"])
+def test_quadratic_forms_by_level_and_from_the_whole_system(kind, sparse, monkeypatch):
+    problem, _, e, objective = situations(kind, sparse)[0]
+    Z, codes, X, _ = combinations(problem, np.random.default_rng(4), consistent=True, rows=150)
     order = [block.members[0][0] for block in objective.structure.blocks]
     arguments = (e, X, [Z[i] for i in order], [codes[i] for i in order])
-    whole = posterior.quadratic_forms(*arguments)
-    monkeypatch.setattr(posterior, "_CHUNK", 7)
-    np.testing.assert_allclose(posterior.quadratic_forms(*arguments), whole, rtol=1e-12)
+    by_level = posterior.quadratic_forms(*arguments)
+    monkeypatch.setattr(posterior, "_AFFORDABLE", 0)
+    np.testing.assert_allclose(posterior.quadratic_forms(*arguments), by_level, rtol=1e-9)
 
 
 def test_no_rows_no_variances():
