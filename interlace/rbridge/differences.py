@@ -124,7 +124,7 @@ def _term(ours: FitNumbers, theirs: FitNumbers, mine: TermNumbers, yours: TermNu
             rows = yours.z_scale[_theta_rows(len(i))]
             theta, reference = mine.theta * rows, yours.theta * rows
             yield from _largest("theta", (theta - reference) / np.maximum(1, np.abs(reference)), [key] * len(theta))
-    yield from _by_level(mine, yours, np.maximum(sd, _SMALLEST_SD) / unit, i)
+    yield from _by_level(mine, yours, sd, unit, i)
 
 
 def _theta_rows(k: int) -> IntArray:
@@ -132,13 +132,18 @@ def _theta_rows(k: int) -> IntArray:
     return np.concatenate([np.arange(column, k) for column in range(k)])
 
 
-def _by_level(mine: TermNumbers, yours: TermNumbers, sd: FloatArray, columns: IntArray) -> Iterator[Difference]:
+def _by_level(
+    mine: TermNumbers, yours: TermNumbers, sd: FloatArray, unit: FloatArray, columns: IntArray
+) -> Iterator[Difference]:
+    """Modes in standard deviations; variances in those times sigma / 10 or more, because theta is known absolutely."""
+    at_least, tenth = np.maximum(sd, _SMALLEST_SD) / unit, np.maximum(sd, 0.1) / unit
     i, j = _matched(mine.levels, yours.levels)
     labels = [f"{yours.key} {yours.levels[position]}" for position in j]
     modes = mine.modes[np.ix_(i, columns)] - yours.modes[j]
-    yield from _largest("modes", modes / sd, labels)
+    yield from _largest("modes", modes / at_least, labels)
     conditional = mine.conditional[i][:, columns][:, :, columns] - yours.conditional[j]
-    yield from _largest("conditional_variances", conditional / np.outer(sd, sd), labels)
+    size = np.sqrt(np.outer(at_least, at_least) * np.outer(tenth, tenth))
+    yield from _largest("conditional_variances", conditional / size, labels)
 
 
 def _rows(ours: FitNumbers, theirs: FitNumbers) -> Iterator[Difference]:
