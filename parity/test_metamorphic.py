@@ -200,6 +200,7 @@ def test_rows_added_and_taken_away(plan: Plan) -> None:
     """A + B - B = A: the fit to the first rows is what is left of all rows without the others."""
     problem = prepared(plan)
     first, others = parts(problem.rows, 2)
+    assume(np.linalg.cond(first.Xy[:, :-1]) < 1e4)  # half of the rows may not identify all coefficients
     alone = CrossProducts.from_rows(problem.structure, first)
     left = problem.cp - CrossProducts.from_rows(problem.structure, others)
     assert left.n == alone.n

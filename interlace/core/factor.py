@@ -178,7 +178,7 @@ def _weights(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
     if L.shape[0] == 1:
         psi = L[0, 0] * L[0, 0]
         D = 1.0 + psi * A
-        return psi / D, float(np.log(D).sum())
+        return psi / D, _log_product(D)
     if L.shape[0] == 2:
         return _weights_of_two(A, L)
     D = L.T @ A @ L
@@ -202,7 +202,12 @@ def _weights_of_two(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
     W[:, 0, 0] = (psi[0, 0] + size * c) / D
     W[:, 1, 1] = (psi[1, 1] + size * a) / D
     W[:, 0, 1] = W[:, 1, 0] = (psi[0, 1] - size * b) / D
-    return W, float(np.log(D).sum())
+    return W, _log_product(D)
+
+
+def _log_product(D: FloatArray) -> float:
+    """Sum of the logarithms; infinity where rounding has made one of the numbers negative."""
+    return float(np.log(D).sum()) if D.min() > 0.0 else math.inf
 
 
 def _positive_inverse(D: FloatArray) -> tuple[FloatArray, float]:
