@@ -28,7 +28,15 @@ from interlace.core.small import diagonal_blocks
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray
 
-__all__ = ["Derivatives", "Objective", "chain_products", "directions", "forward"]
+__all__ = [
+    "Derivatives",
+    "Objective",
+    "chain_products",
+    "directions",
+    "forward",
+    "logdet_gradients",
+    "logdet_psi_gradients",
+]
 
 
 @dataclass
@@ -123,20 +131,11 @@ class Objective:
 
     def psi_gradients(self, e: Elimination, d: Derivatives) -> list[FloatArray]:
         """G_Psi of every block, symmetric (k_i, k_i); exact at singular L too."""
-        s = self.structure.n_chain
         if len(d.psi) < len(self.structure.blocks):
-            d.psi.extend(self._rest_psi(e, d.a[s:], self.N / e.pwrss))
+            weight = self.N / e.pwrss
+            of_rest = zip(_rest_traces(e, self._count), d.a[self.structure.n_chain :], strict=True)
+            d.psi.extend(trace - weight * a.T @ a for trace, a in of_rest)
         return d.psi
-
-    def _rest_psi(self, e: Elimination, a: Sequence[FloatArray], weight: float) -> list[FloatArray]:
-        count = self._count
-        Y, _ = lapack.dtrtrs(e.R[:count, :count], e.ST.T[:count, : self.structure.m_z], trans=1)
-        out = []
-        for block, where, a_r in zip(self.structure.rest, self.structure.rest_slices, a, strict=True):
-            S_r = diagonal_blocks(e.S[where, where], block.q, block.k).sum(axis=0)
-            Y_r = Y[:, where].reshape(count * block.q, block.k)
-            out.append(S_r - Y_r.T @ Y_r - weight * a_r.T @ a_r)
-        return out
 
     def information(self, e: Elimination, d: Derivatives) -> FloatArray:
         """Approximate Hessian in theta, shape (n_theta, n_theta).
@@ -180,6 +179,40 @@ class Objective:
             stacked = np.concatenate([h[r].reshape(-1, h[r].shape[2]) for r in range(s, len(structure.blocks))])
             full = full + stacked.T @ rest[: structure.m_z]
         return full - forward(e, rho, rest)
+
+
+def logdet_gradients(e: Elimination) -> list[FloatArray]:
+    """Derivative of log|D| + log|F_22| with respect to L of every block, all entries, shapes (k_i, k_i)."""
+    structure = e.structure
+    G = e.padded_inverse(structure.m_z)
+    out = [2.0 * psi @ L for psi, L in zip(_chain_psi(e, G), e.L, strict=False)]
+    for block, where in zip(structure.rest, structure.rest_slices, strict=True):
+        out.append(2.0 * _block_trace(e.ST[where], G[where], block.k))
+    return out
+
+
+def logdet_psi_gradients(e: Elimination) -> list[FloatArray]:
+    """Derivative of log|D| + log|F_22| with respect to Psi of every block, symmetric (k_i, k_i)."""
+    m_z = e.structure.m_z
+    return _chain_psi(e, e.padded_inverse(m_z)) + _rest_traces(e, m_z)
+
+
+def _chain_psi(e: Elimination, G: FloatArray) -> list[FloatArray]:
+    products = chain_products(e, e.congruence(G), np.zeros((e.structure.m, 1)))
+    nothing = [np.zeros((block.q, block.k)) for block in e.structure.chain]
+    return [_psi_gradient(e, i, _shrink(e, i), K, nothing[i], 0.0) for i, (K, _) in enumerate(products)]
+
+
+def _rest_traces(e: Elimination, count: int) -> list[FloatArray]:
+    """Sums over levels of S_ll - S_l T F^-1 T'S_l for the rest blocks, F its leading ``count`` rows; (k_i, k_i)."""
+    if not e.structure.rest:
+        return []
+    Y, _ = lapack.dtrtrs(e.R[:count, :count], e.ST.T[:count, : e.structure.m_z], trans=1)
+    out = []
+    for block, where in zip(e.structure.rest, e.structure.rest_slices, strict=True):
+        Y_r = Y[:, where].reshape(count * block.q, block.k)
+        out.append(diagonal_blocks(e.S[where, where], block.q, block.k).sum(axis=0) - Y_r.T @ Y_r)
+    return out
 
 
 def _shrink(e: Elimination, i: int) -> FloatArray:

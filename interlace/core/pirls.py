@@ -1,0 +1,240 @@
+"""Penalized iteratively reweighted least squares: the conditional modes of a generalized linear mixed model.
+
+At fixed L and beta the modes u maximize log p(y | eta) - u'u / 2 with eta = X beta + Z Lambda u + offset. One step
+solves (Lambda'Z'WZ Lambda + I) u = Lambda'Z'(W Z Lambda u_old + s), with the information W and the score s, through the
+block elimination of the linear models. A step that raises the penalized deviance is halved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from interlace.core.crossproducts import CrossProducts, Rows
+from interlace.core.factor import Elimination, eliminate
+from interlace.core.schur import SparseMap
+from interlace.core.structure import Structure
+from interlace.core.working import Working
+from interlace.typing import FloatArray, IntArray
+
+__all__ = ["Model", "Modes", "Pirls", "Working"]
+
+
+class Model(Protocol):
+    """A family with its link, response and prior weights."""
+
+    def at(self, eta: FloatArray) -> Working:
+        """Derivatives at ``eta``."""
+
+    def minus_two_loglik(self, eta: FloatArray) -> float:
+        """-2 log p(y | eta), or infinity where it is not defined."""
+
+
+#: Factor by which the unused corner of the system exceeds what could make its last pivot negative.
+_AMPLE = 1e30
+
+
+#: Penalized deviance from which the last modes are no use as a start.
+_HOPELESS = 1e100
+#: Decrement that may be left where rounding hides any further progress.
+_ACCEPTED = 1e-8
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Conditional modes at one (L, beta).
+
+    Attributes
+    ----------
+    L : list of ndarray, shapes (k_i, k_i)
+    u : list of ndarray, shapes (q_i, k_i)
+        Spherical modes of each block; b = u L'.
+    eta : ndarray, shape (n,)
+    working : Working
+        At ``eta``.
+    elimination : Elimination
+        Of Lambda'Z'WZ Lambda + I at ``eta``, W the expected information.
+    conditional : float
+        -2 log p(y | eta).
+    iterations : int
+    converged : bool
+    """
+
+    L: list[FloatArray]
+    u: list[FloatArray]
+    eta: FloatArray
+    working: Working
+    elimination: Elimination
+    conditional: float
+    iterations: int
+    converged: bool
+
+    @property
+    def penalty(self) -> float:
+        """U'u."""
+        return sum(float((u * u).sum()) for u in self.u)
+
+    @property
+    def log_det(self) -> float:
+        """Log determinant of Lambda'Z'WZ Lambda + I."""
+        return self.elimination.log_chain + self.elimination.rest_logdet(self.elimination.structure.m_z)
+
+
+class Pirls:
+    """Finds the modes at any (L, beta), warm-started from the last ones.
+
+    Parameters
+    ----------
+    structure : Structure
+        Elimination order; its p is not used.
+    codes : sequence of ndarray of int64, shapes (n,)
+        Per block of the structure.
+    Z : sequence of ndarray, shapes (n, k_i)
+    model : Model
+    tol : float
+        Stop when a step's decrement r'delta is below it.
+    """
+
+    def __init__(
+        self,
+        structure: Structure,
+        codes: Sequence[IntArray],
+        Z: Sequence[FloatArray],
+        model: Model,
+        *,
+        tol: float = 1e-18,
+        max_iterations: int = 100,
+    ) -> None:
+        self.structure = replace(structure, p=0)
+        self.codes, self.Z, self.model = codes, Z, model
+        self._tol, self._max_iterations = tol, max_iterations
+        self._start = [np.zeros((b.q, b.k)) for b in structure.blocks]
+
+    def random_part(self, b: Sequence[FloatArray]) -> FloatArray:
+        """Z b, shape (n,)."""
+        total = np.zeros(self.codes[0].size)
+        for codes, Z, values in zip(self.codes, self.Z, b, strict=True):
+            total += values[codes, 0] * Z[:, 0] if Z.shape[1] == 1 else (Z * values[codes]).sum(axis=1)
+        return total
+
+    def transposed(self, v: FloatArray) -> list[FloatArray]:
+        """Z'v by block, shapes (q_i, k_i)."""
+        return [
+            np.stack([np.bincount(c, weights=Z[:, a] * v, minlength=b.q) for a in range(b.k)], axis=1)
+            for b, c, Z in zip(self.structure.blocks, self.codes, self.Z, strict=True)
+        ]
+
+    def solve(self, L: Sequence[FloatArray], weights: FloatArray, v: FloatArray) -> Elimination:
+        """Elimination of Lambda'Z'WZ Lambda + I with the right-hand side Lambda'Z'v.
+
+        Parameters
+        ----------
+        L : sequence of ndarray, shapes (k_i, k_i)
+        weights : ndarray, shape (n,)
+            Of any sign, as long as the matrix stays positive definite.
+        v : ndarray, shape (n,)
+        """
+        cp = self._cross_products(np.maximum(weights, 0.0))
+        if (weights < 0.0).any():
+            cp = cp - self._cross_products(np.maximum(-weights, 0.0))
+        structure, s, right = self.structure, self.structure.n_chain, self.transposed(v)
+        for i in range(s):
+            cp.C[i][:, :, -1] = right[i]
+        for where, x in zip(structure.rest_slices, right[s:], strict=True):
+            cp.S[where, -1] = cp.S[-1, where] = x.reshape(-1)
+        # Takes no part in the solution; large, so that the last pivot stays positive.
+        cp.S[-1, -1] = 1.0 + float(v @ v) * _AMPLE
+        return eliminate(cp, L, SparseMap(cp) if structure.storage.sparse else None)
+
+    def _cross_products(self, weights: FloatArray) -> CrossProducts:
+        root = np.sqrt(weights)[:, None]
+        rows = Rows(self.codes, [root * Z for Z in self.Z], np.zeros((weights.size, 1)))
+        return CrossProducts.from_rows(self.structure, rows)
+
+    def modes(self, L: list[FloatArray], fixed: FloatArray) -> Modes:
+        """Conditional modes at ``L``, with ``fixed`` = X beta + offset, shape (n,)."""
+        u = self._start
+        from_z = self.random_part(_scaled(u, L))
+        conditional = self.model.minus_two_loglik(fixed + from_z)
+        value = conditional + _square(u)
+        if not value < _HOPELESS:
+            u, from_z = [np.zeros_like(x) for x in u], np.zeros_like(fixed)
+            conditional = value = self.model.minus_two_loglik(fixed)
+        converged, steps = False, 0
+        while True:
+            working = self.model.at(fixed + from_z)
+            # Newton's method where the observed information allows it, for quadratic convergence; else Fisher scoring.
+            weights = working.observed if (working.observed >= 0.0).all() else working.fisher
+            e = self.solve(L, weights, weights * from_z + working.score)
+            steps += 1
+            step = [new - old for new, old in zip(spherical_modes(e), u, strict=True)]
+            gradient = [s @ L_i - x for s, L_i, x in zip(self.transposed(working.score), L, u, strict=True)]
+            decrement = sum(float((g * d).sum()) for g, d in zip(gradient, step, strict=True))
+            converged = decrement <= self._tol
+            if converged or steps == self._max_iterations:
+                break
+            moved = self._along(L, fixed, u, step, value)
+            if moved is None:
+                converged = decrement <= _ACCEPTED
+                break
+            u, from_z, conditional, value = moved
+        if weights is not working.fisher:
+            e = self.solve(L, working.fisher, working.score)
+        self._start = u
+        return Modes(L, u, fixed + from_z, working, e, conditional, steps, converged)
+
+    def _along(
+        self, L: Sequence[FloatArray], fixed: FloatArray, u: list[FloatArray], step: list[FloatArray], value: float
+    ) -> tuple[list[FloatArray], FloatArray, float, float] | None:
+        """The first point of a halved step that is not higher; None if rounding hides any."""
+        fraction = 1.0
+        for _ in range(25):
+            trial = [x + fraction * d for x, d in zip(u, step, strict=True)]
+            from_z = self.random_part(_scaled(trial, L))
+            conditional = self.model.minus_two_loglik(fixed + from_z)
+            new = conditional + _square(trial)
+            if new <= value + 1e-13 * (abs(value) + fixed.size):
+                return trial, from_z, conditional, new
+            fraction *= 0.5
+        return None
+
+
+def _scaled(u: Sequence[FloatArray], L: Sequence[FloatArray]) -> list[FloatArray]:
+    """Modes b = u L' of each block."""
+    return [x @ L_i.T for x, L_i in zip(u, L, strict=True)]
+
+
+def _square(u: Sequence[FloatArray]) -> float:
+    return sum(float((x * x).sum()) for x in u)
+
+
+def spherical_modes(e: Elimination) -> list[FloatArray]:
+    """Solution u of (Lambda'Z'WZ Lambda + I) u = Lambda'Z'Wz by block, shapes (q_i, k_i); defined at singular L too."""
+    structure, s = e.structure, e.structure.n_chain
+    m_z = structure.m_z
+    solution = e.solution[:m_z]
+    u: list[FloatArray] = [np.empty(0)] * len(structure.blocks)
+    v = np.zeros((structure.m, 1))
+    v[-1] = 1.0
+    for where, r in zip(structure.rest_slices, range(s, len(structure.blocks)), strict=True):
+        block = structure.blocks[r]
+        u[r] = solution[where].reshape(block.q, block.k)
+        v[where, 0] = -(u[r] @ e.L[r].T).reshape(-1)
+    for i in reversed(range(s)):
+        right = e.apply_C(i, v)
+        for j in range(i + 1, s):
+            right = right - np.matmul(e.P[i, j], (u[j] @ e.L[j].T)[structure.parents[i, j]][:, :, None])
+        u[i] = _within_levels(e.A[i], e.L[i], right[:, :, 0])
+    return u
+
+
+def _within_levels(A: FloatArray, L: FloatArray, right: FloatArray) -> FloatArray:
+    """(I + L'A_j L)^-1 L' right_j for every level, shape (q, k)."""
+    if L.shape[0] == 1:
+        scalar: FloatArray = L[0, 0] * right / (1.0 + L[0, 0] ** 2 * A[:, :, 0])
+        return scalar
+    D = L.T @ A @ L + np.eye(L.shape[0])
+    return np.linalg.solve(D, (right @ L)[:, :, None])[:, :, 0].astype(np.float64, copy=False)
