@@ -145,13 +145,14 @@ def _by_term(problem: Problem, by_block: Sequence[FloatArray]) -> Iterator[tuple
         yield found[number], basis.M
 
 
-def refit_response(state: FitState, y: FloatArray) -> FitState:
+def refit_response(state: FitState, y: FloatArray, *, optimizer: Optimizer = "auto") -> FitState:
     """Fit the same design to another response.
 
     Parameters
     ----------
     state : FitState
     y : ndarray, shape (n,)
+    optimizer : {"auto", "lbfgsb", "bobyqa"}
 
     Returns
     -------
@@ -166,4 +167,4 @@ def refit_response(state: FitState, y: FloatArray) -> FitState:
     rows = replace(old.rows, Xy=np.column_stack([old.rows.Xy[:, :-1], response.values]))
     problem = replace(old, design=design, response=response, rows=rows, cp=old.cp.with_response(rows))
     with blas.limited(problem.structure.m):
-        return finish(problem, *optimize(problem))
+        return finish(problem, *optimize(problem, optimizer=optimizer))

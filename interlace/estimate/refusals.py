@@ -49,7 +49,7 @@ def identifiable(design: Design) -> None:
         q, k = len(term.levels), term.Z.shape[1]
         if q < 2:
             raise ModelError(
-                f"grouping factor {term.group!r} has only one level in the rows used ({term.levels[0]!r}); "
+                f"grouping factor {term.group!r} has only one level in the rows used ({term.levels.tolist()[0]!r}); "
                 "a random effect needs at least two: drop the term or check the data"
             )
         if q >= n:

@@ -105,8 +105,8 @@ def build_design(
     design = Design(
         formula=parsed.with_structures(written).text, response=parsed.response.name, y=y, X=X, x_names=x_names,
         terms=terms, weights=None if weight is None else np.array(rows.take(weight.values)),
-        offset=_offset_values(parsed, rows, shift), rows=rows.positions, n_zero_weight=n_zero,
-        x_terms=parsed.x_terms, assign=assign, spec=spec,
+        offset=_offset_values(parsed, rows, shift), rows=rows.positions, complete=rows.positions,
+        n_zero_weight=n_zero, x_terms=parsed.x_terms, assign=assign, spec=spec,
         columns={name: table.column(name).kept for name in every}, all_index=table.index,
     )  # fmt: skip
     return design if parsed.plain else _without_undefined(design, na_action)

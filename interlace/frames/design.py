@@ -138,6 +138,9 @@ class Design:
     weights, offset : ndarray, shape (n,), or None
     rows : ndarray of int64, shape (n,)
         Positions in the caller's frame of the rows in use.
+    complete : ndarray of int64
+        Positions of the rows on which the formula was evaluated: those in use, and those that an expression such as
+        ``lag(x)`` or ``log(-1)`` then left out.
     n_zero_weight : int
         Rows left out because their weight is zero.
     x_terms : tuple of str
@@ -158,6 +161,7 @@ class Design:
     weights: FloatArray | None
     offset: FloatArray | None
     rows: IntArray
+    complete: IntArray
     n_zero_weight: int
     x_terms: tuple[str, ...]
     assign: tuple[int, ...]
@@ -173,7 +177,16 @@ class Design:
     @property
     def frame(self) -> pd.DataFrame:
         """Model frame: every column used, rows in use only, the caller's dtypes and index; a copy."""
+        return self._frame_at(self.rows)
+
+    @property
+    def complete_frame(self) -> pd.DataFrame:
+        """As ``frame``, with the ``complete`` rows: on these the formula gives the same design again."""
+        return self._frame_at(self.complete)
+
+    def _frame_at(self, rows: IntArray) -> pd.DataFrame:
         import pandas as pd
 
-        taken = {name: series.array.take(self.rows) for name, series in self.columns.items()}
-        return pd.DataFrame(taken, index=self.index, copy=True)
+        taken = {name: series.array.take(rows) for name, series in self.columns.items()}
+        index = self.all_index if len(rows) == len(self.all_index) else self.all_index[rows]
+        return pd.DataFrame(taken, index=index, copy=True)

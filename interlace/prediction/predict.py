@@ -15,6 +15,7 @@ from interlace.frames.build import build_design
 from interlace.frames.design import NewRows
 from interlace.frames.levels import level_text
 from interlace.frames.newdata import new_rows
+from interlace.frames.parse import parse
 from interlace.inference import wald
 from interlace.prediction.distinct import distinct_rows
 
@@ -123,9 +124,14 @@ def chosen_effects(state: FitState, *, include_re: bool = True, re_formula: str 
         if (group, name) not in known:
             raise FormulaError(
                 f"re_formula {re_formula!r} asks for the effect {name!r} of {group!r}, which the model does not have; "
-                "it has " + ", ".join(f"{n!r} of {g!r}" for g, n in sorted(known))
+                + _what_it_has(state)
             )
     return tuple(np.array([(term.group, name) in wanted for name in term.names], dtype=bool) for term in terms)
+
+
+def _what_it_has(state: FitState) -> str:
+    known = {(term.group, name) for term in state.problem.design.terms for name in term.names}
+    return "it has " + ", ".join(f"{name!r} of {group!r}" for group, name in sorted(known))
 
 
 def _named_effects(state: FitState, re_formula: str) -> set[tuple[str, str]]:
@@ -142,9 +148,16 @@ def _named_effects(state: FitState, re_formula: str) -> set[tuple[str, str]]:
     while response in frame.columns:
         response += "1"
     frame[response] = np.linspace(-1.0, 1.0, len(frame))
+    formula, extra = f"{response} ~ 1 + {right}", state.problem.control.extra_transforms
+    unknown = [name for name in parse(formula, extra=frozenset(extra)).columns if name not in frame.columns]
+    if unknown:
+        listed = ", ".join(map(repr, unknown))
+        raise FormulaError(
+            f"re_formula {re_formula!r} names {listed}, which the model does not use; {_what_it_has(state)}"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        part = build_design(f"{response} ~ 1 + {right}", frame, extra_transforms=state.problem.control.extra_transforms)
+        part = build_design(formula, frame, extra_transforms=extra)
     return {(term.group, name) for term in part.terms for name in term.names}
 
 

@@ -13,6 +13,7 @@ from interlace.rbridge.names import r_formula
 from interlace.rbridge.ours import numbers_of
 from interlace.rbridge.run import fit_in_r
 from interlace.rbridge.session import require, versions
+from interlace.results.lmm import LMMResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +47,8 @@ def check(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> Agr
         For a covariance structure that lme4 does not have.
     FormulaError
         For a function in the formula that R's formulas do not have.
+    TypeError
+        For anything but a result of ``interlace.fit``.
 
     Examples
     --------
@@ -55,12 +58,14 @@ def check(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> Agr
     >>> not interlace.rbridge.available() or interlace.rbridge.check(result).agrees
     True
     """
+    if not isinstance(result, LMMResult):
+        raise TypeError(f"expected a result of interlace.fit(), not {type(result).__name__}")
     require()
     design = result.state.problem.design
     _require_counterpart(design.terms)
     theirs = fit_in_r(
         r_formula(design.formula, offsets=False),
-        result.model.data.frame,
+        _observed_levels(result.model.data.frame),
         reml=bool(result.state.reml),
         weights=design.weights,
         offset=design.offset,
@@ -69,6 +74,14 @@ def check(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> Agr
     )
     ours = replace(numbers_of(result, newdata), rows=np.arange(design.y.size, dtype=np.int64))
     return compare(ours, theirs, reference=reference())
+
+
+def _observed_levels(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out categories that do not occur, as a fit does; R's ``C()`` stumbles over them."""
+    import pandas as pd
+
+    categories = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.CategoricalDtype)]
+    return frame.assign(**{str(name): frame[name].cat.remove_unused_categories() for name in categories})
 
 
 def _require_counterpart(terms: Sequence[RandomTerm]) -> None:

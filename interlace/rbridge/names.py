@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from interlace.errors import FormulaError
 from interlace.rbridge.deparse import deparse, quote_name
 
@@ -51,11 +53,22 @@ def canonical(name: str) -> str:
 
 
 def r_label(label: object) -> str:
-    """Return a level's label as R prints it: ``1.0`` as ``1``, ``True`` as ``TRUE``."""
+    """Return a level's label as R prints it: ``1.0`` as ``1``, ``True`` as ``TRUE``, fractions with 15 digits."""
+    if isinstance(label, float | np.floating) and not float(label).is_integer():
+        return _r_fraction(float(label))
     text = str(label)
     if text in ("True", "False"):
         return text.upper()
     return text.removesuffix(".0") if re.fullmatch(r"-?\d+\.0", text) else text
+
+
+def _r_fraction(value: float) -> str:
+    """Return what R's ``as.character`` makes of a double: 15 digits at most, fixed notation unless it is longer."""
+    mantissa, exponent = f"{value:.14e}".split("e")
+    mantissa = mantissa.rstrip("0").rstrip(".")
+    decimals = len(mantissa.lstrip("-").replace(".", "")) - 1 - int(exponent)
+    fixed, scientific = f"{value:.{max(decimals, 0)}f}", f"{mantissa}e{exponent}"
+    return fixed if len(fixed) <= len(scientific) else scientific
 
 
 def _part(part: str, among: Sequence[str] | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from interlace.typing import FloatArray
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interlace.frames.design import RandomTerm
+    from interlace.frames.design import Design, RandomTerm
 
 __all__ = ["numbers_of"]
 
@@ -39,7 +39,7 @@ def numbers_of(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -
         beta=beta.to_numpy(dtype=np.float64),
         vcov=np.asarray(result.fe_cov, dtype=np.float64),
         sigma=float(result.sigma),
-        terms={term.key: _term(result, term, theta) for term, theta in _by_term(result.theta, design.terms)},
+        terms=_terms(result, design),
         rows=np.asarray(design.rows, dtype=np.int64),
         fitted=np.asarray(result.fittedvalues, dtype=np.float64),
         residuals=np.asarray(result.resid, dtype=np.float64),
@@ -50,7 +50,7 @@ def numbers_of(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -
         n_rows=int(result.nobs),
         n_parameters=int(result.n_params),
         df_residual=int(result.df_resid),
-        reml=bool(result.state.reml),
+        reml=bool(result.state.reml and len(beta)),  # lme4 calls a fit without coefficients one by ML; it is both
         singular=bool(result.is_singular),
         predictions={label: _prediction(result, frame) for label, frame in (newdata or {}).items()},
     )
@@ -67,7 +67,23 @@ def _by_term(theta: FloatArray, terms: tuple[RandomTerm, ...]) -> list[tuple[Ran
     return list(zip(terms, np.split(np.asarray(theta), np.cumsum(counts)[:-1]), strict=True))
 
 
-def _term(result: Any, term: RandomTerm, theta: FloatArray) -> TermNumbers:
+def _terms(result: Any, design: Design) -> dict[str, TermNumbers]:
+    frame = design.frame
+    out = {}
+    for (term, theta), spec in zip(_by_term(result.theta, design.terms), design.spec.random, strict=True):
+        out[term.key] = _term(result, term, theta, _labels(term, [frame[name] for name in spec.group.group.columns]))
+    return out
+
+
+def _labels(term: RandomTerm, columns: Sequence[pd.Series[Any]]) -> tuple[str, ...]:
+    """Labels in R; those of several columns are put together again, because each part is written as R writes it."""
+    if len(columns) == 1:
+        return tuple(r_label(level) for level in term.levels)
+    _, first = np.unique(term.codes, return_index=True)
+    return tuple(":".join(map(r_label, row)) for row in zip(*(column.iloc[first] for column in columns), strict=True))
+
+
+def _term(result: Any, term: RandomTerm, theta: FloatArray, labels: tuple[str, ...]) -> TermNumbers:
     k = term.Z.shape[1]
     modes = np.asarray(result.random_effects[term.key], dtype=np.float64).reshape(-1, k)
     conditional = np.asarray(result.random_effects_cov[term.key], dtype=np.float64).reshape(-1, k, k)
@@ -78,7 +94,7 @@ def _term(result: Any, term: RandomTerm, theta: FloatArray) -> TermNumbers:
         theta=theta,
         z_scale=np.sqrt((term.Z**2).mean(axis=0)),
         covariance=np.asarray(result.variance_components[term.key], dtype=np.float64).reshape(k, k),
-        levels=tuple(r_label(level) for level in term.levels),
+        levels=labels,
         modes=modes,
         conditional=conditional,
     )

@@ -9,8 +9,8 @@ Format, version 1
     said, what the checks found).
 ``arrays.npz``, ``arrays.json``
     numpy's own archive of arrays a0, a1, ..., read with ``allow_pickle=False``, and the list of what they are: the
-    columns of the model frame (rows used only), the response, weights and offset where arrays were given, theta, beta
-    and its covariance, conditional modes, fitted values.
+    columns of the model frame (the rows used, and those that an expression such as ``lag(x)`` left out), the response,
+    weights and offset where arrays were given, theta, beta and its covariance, conditional modes, fitted values.
 
 Reading builds the design from the model frame again, evaluates it once at theta, checks that the result is the one that
 was stored, and then uses the stored numbers, so that they are the same to the last bit on every machine.
@@ -99,7 +99,8 @@ def _describe(state: FitState, call: FitCall, arrays: Arrays) -> dict[str, Any]:
             f"a fit whose formula uses extra_transforms ({', '.join(map(repr, control.extra_transforms))}) cannot be "
             "saved, because a file must not hold functions; compute the column in the data instead, or use pickle"
         )
-    frame = design.frame
+    # Expressions learn from rows that they may then leave out: poly(x, 2) beside log(y), lag(x).
+    frame = design.complete_frame
     columns = {str(name): encode_column(frame[name], f"column|{name}", arrays) for name in frame.columns}
     arrays |= {f"state|{name}": getattr(state, name) for name in _STATE_ARRAYS} | {"state|kept": state.kept}
     arrays |= {f"modes|{i}": modes for i, modes in enumerate(state.modes)}
@@ -111,7 +112,7 @@ def _describe(state: FitState, call: FitCall, arrays: Arrays) -> dict[str, Any]:
     for name in ("weights", "offset"):
         given = getattr(call, name)
         if given is not None and not isinstance(given, str):
-            arrays[f"call|{name}"] = numeric_values(name, given)[design.rows]
+            arrays[f"call|{name}"] = numeric_values(name, given)[design.complete]
             given = {"array": f"call|{name}"}
         arguments[name] = given
     options = None if control is None else {k: v for k, v in _options(control).items() if k != "extra_transforms"}
@@ -124,7 +125,7 @@ def _describe(state: FitState, call: FitCall, arrays: Arrays) -> dict[str, Any]:
         "call": arguments,
         "control": options,
         "columns": columns,
-        "index": encode_index(design.index, arrays),
+        "index": encode_index(frame.index, arrays),
         "n_zero_weight": design.n_zero_weight,
         "estimates": {
             "sigma": state.sigma,
@@ -157,7 +158,7 @@ def load(path: str | os.PathLike[str]) -> tuple[FitState, FitCall]:
     -------
     FitState
     FitCall
-        Its data are the rows and columns that the fit used.
+        Its data are the columns that the fit used, and the rows on which its formula was evaluated.
 
     Raises
     ------

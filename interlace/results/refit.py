@@ -25,7 +25,7 @@ __all__ = ["new_response", "refitted"]
 
 def refitted(state: FitState, call: FitCall, y: ArrayLike) -> FitState:
     """Estimates for a new response; ``LMMResult.refit`` documents the arguments."""
-    return refit_response(state, new_response(state, call, y))
+    return refit_response(state, new_response(state, call, y), optimizer=call.optimizer)
 
 
 def new_response(state: FitState, call: FitCall, y: ArrayLike) -> FloatArray:

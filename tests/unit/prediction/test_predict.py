@@ -76,6 +76,11 @@ def test_re_formula_that_the_model_does_not_have(slopes, new):
         slopes.predict(new, re_formula="~ (I(Days**2) | Subject)")
     with pytest.raises(FormulaError, match="no random-effects terms"):
         slopes.predict(new, re_formula="~ Days")
+    for text, name in (("~ (1 | Batch)", "Batch"), ("~ (dose | Subject)", "dose")):
+        with pytest.raises(
+            ValueError, match=rf"names '{name}', which the model does not use; it has 'Days' of 'Subject'"
+        ):
+            slopes.predict(new, re_formula=text)
     with pytest.raises(TypeError, match="re_formula must be None or text"):
         slopes.predict(new, re_formula=0)
 

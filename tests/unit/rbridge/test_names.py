@@ -106,6 +106,21 @@ def test_order_of_an_interaction_does_not_matter_when_matching() -> None:
     assert canonical("bs(x, df = 4)1") == canonical("bs(x,df=4)1")
 
 
-@pytest.mark.parametrize(("label", "expected"), [(True, "TRUE"), (1.0, "1"), (-2.5, "-2.5"), ("a.0", "a.0"), (3, "3")])
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (True, "TRUE"),
+        (1.0, "1"),
+        (-2.5, "-2.5"),
+        ("a.0", "a.0"),
+        (3, "3"),
+        (1 / 3, "0.333333333333333"),
+        (0.1 + 0.2, "0.3"),
+        (1.5e-7, "1.5e-07"),
+        (100000.25, "100000.25"),
+        (0.0001, "1e-04"),
+        ("0.50", "0.50"),
+    ],
+)
 def test_label_as_r_prints_it(label: object, expected: str) -> None:
     assert r_label(label) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import warnings
 import zipfile
 
 import numpy as np
@@ -108,6 +109,31 @@ def test_awkward_names_labels_and_rows(sleep, tmp_path):
     assert_same(result, loaded)
     assert loaded.fittedvalues.index.equals(result.fittedvalues.index)
     assert_array_equal(loaded.predict(sleep), result.predict(sleep))
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        "Reaction ~ lag(Days) + (1 | Subject)",
+        "log(Reaction - 250) ~ poly(Days, 2) + (1 | Subject)",
+        "log(Reaction - 250) ~ scale(Days) + part + (scale(Days) | Subject)",
+    ],
+)
+def test_expressions_that_leave_rows_out(sleep, tmp_path, formula):
+    """What an expression learned from rows that another one left out is learned again from the file."""
+    sleep["part"] = np.where(sleep["Reaction"] < 240, "a", np.where(sleep["Days"] < 5, "b", "c"))
+    sleep.loc[7, "Days"] = np.nan
+    weights = np.where(np.arange(180) % 10 == 3, 0.0, 1.0 + np.arange(180) % 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "a" occurs in rows left out only
+        result = interlace.fit(formula, sleep, weights=weights)
+        assert result.nobs < 161
+        loaded = roundtrip(result, tmp_path)
+        assert_same(result, loaded)
+        assert loaded.fittedvalues.index.equals(result.fittedvalues.index)
+        pd.testing.assert_frame_equal(loaded.augment(), result.augment())
+        assert_array_equal(loaded.predict(sleep), result.predict(sleep))
+        assert loaded.update(method="ML").llf == pytest.approx(result.update(method="ML").llf, abs=1e-9)
 
 
 def test_nested_and_interaction_terms(tmp_path):

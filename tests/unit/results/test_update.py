@@ -96,6 +96,12 @@ def test_refit_is_a_fresh_fit(slopes, sleep):
     assert_allclose(slopes.refit(sleep["Reaction"]).deviance, slopes.deviance, rtol=1e-10)
 
 
+@pytest.mark.parametrize("optimizer", ["lbfgsb", "bobyqa"])
+def test_refit_uses_the_optimizer_of_the_fit(sleep, optimizer):
+    result = interlace.fit("Reaction ~ Days + (Days | Subject)", sleep, optimizer=optimizer)
+    assert result.refit(sleep["Reaction"] + sleep["Days"] ** 2).convergence.optimizer == optimizer
+
+
 def test_refit_takes_values_for_all_rows_of_the_data(sleep):
     sleep.loc[5, "Days"] = np.nan
     result = interlace.fit("Reaction ~ Days + (1 | Subject)", sleep)
