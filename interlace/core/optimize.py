@@ -83,8 +83,7 @@ def minimize(
 
 def _second_opinions(objective: AnyObjective, e: AnyElimination, starts: Sequence[FloatArray]) -> Sequence[FloatArray]:
     """Where to start again: degenerate fits and restricted covariances are where likelihoods have several optima."""
-    restricted = any(block.slots.size < block.k * (block.k + 1) // 2 for block in objective.structure.blocks)
-    if _singular(e) or restricted:
+    if _singular(e) or any(block.restricted for block in objective.structure.blocks):
         return [*starts[1:], *_other_starts(objective, starts[0])]
     return []
 

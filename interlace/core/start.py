@@ -75,14 +75,17 @@ def _theta(cp: CrossProducts, factors: list[FloatArray]) -> FloatArray:
 
 def _allowed(block: Block, psi: FloatArray) -> FloatArray:
     """Factor of psi with the zeros that the block's terms prescribe, bounded away from singularity."""
-    allowed = np.zeros_like(psi, dtype=bool)
-    allowed[block.rows, block.cols] = True
-    masked = np.where(allowed | allowed.T, psi, 0.0)
+    free: FloatArray | float = 1.0
+    if block.restricted:
+        allowed = np.zeros_like(psi)
+        allowed[block.rows, block.cols] = allowed[block.cols, block.rows] = 1.0
+        free = allowed
+    masked: FloatArray = psi * free
     if smallest_eigenvalue(masked[None])[0] >= _FLOOR and masked.trace() <= _CEILING:
         return np.linalg.cholesky(masked)
     values, vectors = np.linalg.eigh(masked)
     bounded = (vectors * np.clip(values, _FLOOR, _CEILING)) @ vectors.T
-    return cholesky_factor(np.where(allowed | allowed.T, bounded, 0.0))
+    return cholesky_factor(bounded * free)
 
 
 @dataclass(frozen=True)

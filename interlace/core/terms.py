@@ -70,6 +70,11 @@ class Block:
         """Number of random effects, q k."""
         return self.q * self.k
 
+    @property
+    def restricted(self) -> bool:
+        """Whether some entries of the lower triangle are zero by design."""
+        return self.slots.size < self.k * (self.k + 1) // 2
+
     def factor(self, theta: FloatArray) -> FloatArray:
         """Relative covariance factor L, shape (k, k), at the parameters of the whole model."""
         L = np.zeros((self.k, self.k))

@@ -113,8 +113,7 @@ def _convergence(state: FitState) -> Iterator[Check]:
         state.problem.control.tol,
         f"optimizer did not converge: {state.opt.message} after {state.opt.evaluations} evaluations; the deviance may "
         f"still fall by about {decrement / 2:.2g}",
-        f'rescale predictors, try optimizer="{other}" or a larger Control(max_iterations=...), '
-        "or simplify the random effects",
+        f'a larger Control(max_iterations=...), optimizer="{other}", or simpler random effects',
     )
 
 

@@ -113,6 +113,8 @@ def chosen_effects(state: FitState, *, include_re: bool = True, re_formula: str 
     terms = state.problem.design.terms
     if re_formula is not None and not isinstance(re_formula, str):
         raise TypeError(f"re_formula must be None or text such as '~0' or '~ (1 | g)', not {type(re_formula).__name__}")
+    if not include_re and re_formula is not None:
+        raise ValueError("include_re=False leaves all random effects out, re_formula chooses among them: give only one")
     nothing = not include_re or (re_formula is not None and re_formula.strip().lstrip("~").strip() in ("0", "NA"))
     if nothing:
         return tuple(np.zeros(len(term.names), dtype=bool) for term in terms)

@@ -210,3 +210,9 @@ def test_arguments_of_the_wrong_kind_are_named(slopes, new):
         slopes.predict(new, interval="confidence", level="a")
     with pytest.raises(TypeError, match="newdata must be"):
         slopes.predict(5)
+
+
+def test_two_ways_of_choosing_effects_at_once_are_refused() -> None:
+    result = interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy"))
+    with pytest.raises(ValueError, match="include_re=False .* re_formula .* give only one"):
+        result.predict(include_re=False, re_formula="~ (1 | Subject)")
