@@ -82,7 +82,7 @@ def _allowed(block: Block, psi: FloatArray) -> FloatArray:
         free = allowed
     masked: FloatArray = psi * free
     if smallest_eigenvalue(masked[None])[0] >= _FLOOR and masked.trace() <= _CEILING:
-        return np.linalg.cholesky(masked)
+        return np.asarray(np.linalg.cholesky(masked), dtype=np.float64)
     values, vectors = np.linalg.eigh(masked)
     bounded = (vectors * np.clip(values, _FLOOR, _CEILING)) @ vectors.T
     return cholesky_factor(bounded * free)
