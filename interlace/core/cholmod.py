@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -24,6 +23,7 @@ from interlace.core.factor import Elimination
 from interlace.core.objective import Derivatives, directions
 from interlace.core.sparse_cholesky import available, new_factor
 from interlace.core.structure import Structure
+from interlace.core.terms import consecutive
 from interlace.typing import FloatArray, IntArray
 
 __all__ = ["AnyElimination", "AnyObjective", "SparseElimination", "SparseObjective", "worth_it"]
@@ -189,8 +189,7 @@ class SparseObjective:
         self.N = cp.n - (p if reml else 0)
         self.evaluations = 0
         lead = cp.structure.blocks[0]
-        stops = np.cumsum([0] + [b.size for b in cp.structure.blocks])
-        self.slices = [slice(int(a), int(b)) for a, b in pairwise(stops)]
+        self.slices = consecutive([b.size for b in cp.structure.blocks])
         self._A = sparse.block_array([[_block_diagonal(cp.A[0]), cp.Cz], [cp.Cz.T, cp.Szz]], format="csc")
         self._Zxy = np.concatenate([cp.C[0].reshape(lead.size, p + 1), cp.S[:m_z]])
         self._xy = cp.S[m_z:]

@@ -96,7 +96,7 @@ def minimize_newton(
         length = float(np.linalg.norm(step))
         if length > radius:
             step *= radius / length
-        noise = _NOISE * (10.0 * objective.N + abs(value)) + 10.0 * lost
+        noise = _noise(objective, value) + 10.0 * lost
         found = _line_search(objective, theta, value, step, float(step @ d.gradient), noise)
         if found is None:
             converged = decrement <= _ACCEPTED

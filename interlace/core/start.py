@@ -18,16 +18,11 @@ from interlace.core.small import inverse, smallest_eigenvalue
 from interlace.core.terms import Block
 from interlace.typing import FloatArray
 
-__all__ = ["starting_points", "starting_theta"]
+__all__ = ["starting_points"]
 
 #: Smallest starting variance relative to the residual one; never 0, where the gradient vanishes.
 _FLOOR = 0.01
 _CEILING = 1e4
-
-
-def starting_theta(cp: CrossProducts, *, reml: bool) -> FloatArray:
-    """Moment estimates of theta: the first of :func:`starting_points`."""
-    return starting_points(cp, reml=reml)[0]
 
 
 def starting_points(cp: CrossProducts, *, reml: bool) -> list[FloatArray]:

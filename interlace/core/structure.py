@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from scipy import sparse
 
-from interlace.core.terms import Block
+from interlace.core.terms import Block, consecutive
 from interlace.typing import FloatArray, IntArray
 
 __all__ = ["LeadingStorage", "Structure", "analyze", "parents_of", "with_cholmod"]
@@ -78,8 +77,7 @@ class Structure:
     @cached_property
     def rest_slices(self) -> tuple[slice, ...]:
         """Columns of each rest block in the final matrix."""
-        stops = np.cumsum([0] + [b.size for b in self.rest])
-        return tuple(slice(int(a), int(b)) for a, b in pairwise(stops))
+        return tuple(consecutive([b.size for b in self.rest]))
 
     @cached_property
     def m_z(self) -> int:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate
 
 import numpy as np
 
 from interlace.core.covariance import count_theta, entries
 from interlace.typing import FloatArray, IntArray, Structure
 
-__all__ = ["Block", "Term", "gather_blocks", "split_theta", "theta_slices"]
+__all__ = ["Block", "Term", "consecutive", "gather_blocks", "split_theta", "theta_slices"]
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,15 @@ class Block:
         return L
 
 
+def consecutive(sizes: Sequence[int]) -> list[slice]:
+    """Slices of these lengths, one after the other."""
+    return [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
+
+
 @lru_cache(maxsize=256)
 def theta_slices(terms: tuple[tuple[int, Structure], ...]) -> list[slice]:
     """Where each term's parameters stand in theta; terms given as (k, structure), hashable for the cache."""
-    stops = np.cumsum([0] + [count_theta(k, structure) for k, structure in terms])
-    return [slice(int(a), int(b)) for a, b in pairwise(stops)]
+    return consecutive([count_theta(k, structure) for k, structure in terms])
 
 
 def split_theta(terms: Sequence[tuple[int, Structure]], theta: FloatArray) -> list[FloatArray]:

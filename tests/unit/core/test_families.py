@@ -22,11 +22,10 @@ from interlace.core.families import (
 )
 from interlace.core.linkbase import Link
 from interlace.core.links import LINKS, link
+from tests.responses import ALL, PAIRS
 
 pytestmark = [pytest.mark.fast, pytest.mark.filterwarnings("error::RuntimeWarning")]
 
-ALL = [Binomial(), Poisson(), Gamma(), InverseGaussian(), Gaussian(), NegativeBinomial(1.7)]
-PAIRS = [(one, name) for one in ALL for name in one.links]
 EXAMPLES = {"binomial": [0.0, 0.25, 1.0], "poisson": [0.0, 1.0, 7.0, 40.0], "negative.binomial": [0.0, 1.0, 30.0]}
 POSITIVE = [0.3, 1.0, 5.5]
 

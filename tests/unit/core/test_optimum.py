@@ -16,7 +16,7 @@ from interlace.core.newton import minimize_newton, newton_step
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
 from interlace.core.scaling import FixedBasis, Response
-from interlace.core.start import starting_theta
+from interlace.core.start import starting_points
 from tests.problems import KINDS, Array, Problem, random_problem, random_theta, term
 
 AUTO = {"optimizer": "auto", "settings": Settings()}
@@ -57,7 +57,7 @@ def balanced_crossed() -> Problem:
 )
 def test_start_is_the_reml_estimate_of_balanced_data(problem):
     objective = objective_of(problem)
-    start = starting_theta(objective.cp, reml=True)
+    start = starting_points(objective.cp, reml=True)[0]
     summary, _ = minimize(objective, np.ones(problem.n_theta), **AUTO)
     np.testing.assert_allclose(start, summary.theta, rtol=1e-6)
     d = objective.derivatives(objective.eliminate(start))
@@ -71,7 +71,7 @@ def test_start_is_never_singular_and_never_worse_than_no_random_effects_by_much(
         sparse = False
     for seed in range(8):
         objective = objective_of(sample(kind, seed), sparse=sparse)
-        theta = starting_theta(objective.cp, reml=True)
+        theta = starting_points(objective.cp, reml=True)[0]
         for L in objective.structure.factors(theta):
             assert np.linalg.svd(L, compute_uv=False)[-1] >= 0.05
         assert np.isfinite(objective(theta))
@@ -80,7 +80,7 @@ def test_start_is_never_singular_and_never_worse_than_no_random_effects_by_much(
 @pytest.mark.parametrize("kind", ["nested", "crossed", "crossed-slopes", "mixed"])
 def test_start_does_not_depend_on_the_storage(kind):
     problem = sample(kind, 1)
-    dense, sparse = (starting_theta(problem.cross_products(sparse=s), reml=True) for s in (False, True))
+    dense, sparse = (starting_points(problem.cross_products(sparse=s), reml=True)[0] for s in (False, True))
     np.testing.assert_allclose(np.sort(dense), np.sort(sparse), rtol=1e-9)
 
 
@@ -89,7 +89,7 @@ def test_start_with_a_constant_response_within_groups():
     codes = np.repeat(np.arange(5), 4)
     y = codes.astype(float) - 2
     problem = inner(Problem("", (term("g", codes, np.ones((20, 1))),), np.ones((20, 1)), y))
-    assert np.isfinite(starting_theta(problem.cross_products(), reml=True)).all()
+    assert np.isfinite(starting_points(problem.cross_products(), reml=True)[0]).all()
 
 
 @pytest.mark.parametrize("optimizer", ["auto", "lbfgsb", "bobyqa"])
@@ -99,7 +99,7 @@ def test_optimizers_agree(kind, optimizer):
         problem = sample(kind, seed)
         best = min(minimize(objective_of(problem), start, **AUTO)[0].value for start in starts(problem, 4))
         objective = objective_of(problem)
-        start = starting_theta(objective.cp, reml=True)
+        start = starting_points(objective.cp, reml=True)[0]
         summary, e = minimize(objective, start, optimizer=optimizer, settings=Settings())
         assert summary.converged
         assert summary.value == pytest.approx(best, abs=1e-6)
@@ -146,7 +146,7 @@ def test_no_boundary_is_missed(reml):
         for seed in range(8):
             problem = sample(kind, 100 + seed)
             objective = objective_of(problem, reml=reml)
-            summary, e = minimize(objective, starting_theta(objective.cp, reml=reml), **AUTO)
+            summary, e = minimize(objective, starting_points(objective.cp, reml=reml)[0], **AUTO)
             assert summary.converged, (kind, seed)
             d = objective.derivatives(e)
             assert find_escape(objective, e, d, summary.theta) is None, (kind, seed)
@@ -230,7 +230,7 @@ def test_newton_takes_few_evaluations():
     for kind in KINDS:
         for seed in range(4):
             objective = objective_of(sample(kind, seed))
-            summary, *_ = minimize_newton(objective, starting_theta(objective.cp, reml=True))
+            summary, *_ = minimize_newton(objective, starting_points(objective.cp, reml=True)[0])
             counts.append(summary.evaluations)
             assert summary.trace[-1][1] == summary.value
             values = np.array([value for _, value in summary.trace])

@@ -18,11 +18,10 @@ from interlace.core.families import (
 )
 from interlace.core.links import Link, link
 from interlace.core.working import WorkingModel
+from tests.responses import PAIRS
 
 pytestmark = [pytest.mark.fast, pytest.mark.filterwarnings("error::RuntimeWarning")]
 
-ALL = [Binomial(), Poisson(), Gamma(), InverseGaussian(), Gaussian(), NegativeBinomial(1.7)]
-PAIRS = [(one, name) for one in ALL for name in one.links]
 every_pair = pytest.mark.parametrize(("one", "name"), PAIRS, ids=lambda x: x if isinstance(x, str) else x.name)
 ARRAYS = ("score", "fisher", "observed", "d_fisher", "d_observed")
 
