@@ -42,7 +42,7 @@ def main(problems: int = 500, seed: int = 20261124) -> None:
             objective = Objective(cp, reml=reml)
             start, *rivals = starting_points(cp, reml=reml)
             summary, e = minimize(objective, start, optimizer="auto", settings=Settings(), rivals=rivals)
-            escape = find_escape(objective, e, objective.derivatives(e), summary.theta)
+            escape = find_escape(objective, e, objective.derivatives(e), summary.x)
             others = []
             for _ in range(6):
                 start = rng.normal(size=problem.n_theta) * float(rng.choice([0.1, 1.0, 3.0]))

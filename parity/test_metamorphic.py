@@ -205,7 +205,7 @@ def test_rows_added_and_taken_away(plan: Plan) -> None:
     left = problem.cp - CrossProducts.from_rows(problem.structure, others)
     assert left.n == alone.n
     theta = np.full(problem.structure.n_theta, 0.5)
-    at_alone, at_left = (objective(replace(problem, cp=cp)).eliminate(theta) for cp in (alone, left))
+    at_alone, at_left = (objective(replace(problem, cp=cp)).at(theta) for cp in (alone, left))
     assert at_left.pwrss == pytest.approx(at_alone.pwrss, rel=1e-9)
     np.testing.assert_allclose(at_left.beta, at_alone.beta, atol=FIRST_ORDER)
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interlace.core.cholmod import AnyElimination, AnyObjective
 from interlace.core.covariance import cholesky_factor, lower_factor
-from interlace.core.objective import Derivatives
 from interlace.core.structure import Structure
+from interlace.core.target import D, P, Target
 from interlace.core.terms import Block
 from interlace.typing import FloatArray, IntArray
 
@@ -29,52 +28,52 @@ class Escape:
 
     Attributes
     ----------
-    theta : ndarray, shape (n_theta,)
+    x : ndarray, shape (r,)
         Point a Newton step along the direction, in Psi.
     gain : float
         Decrease that the step predicts.
     """
 
-    theta: FloatArray
+    x: FloatArray
     gain: float
 
 
 def find_escape(
-    objective: AnyObjective,
-    e: AnyElimination,
-    d: Derivatives,
-    theta: FloatArray,
+    target: Target[P, D],
+    point: P,
+    d: D,
+    x: FloatArray,
     *,
     fraction: float = 1.0,
 ) -> Escape | None:
-    """Best direction off the boundary, or None when ``theta`` passes the boundary test.
+    """Best direction off the boundary, or None when ``x`` passes the boundary test.
 
     Parameters
     ----------
-    objective : Objective
-    e, d : Elimination, Derivatives
-        At ``theta``.
-    theta : ndarray, shape (n_theta,)
+    target : Target
+    point, d : Point, Slopes
+        At ``x``.
+    x : ndarray, shape (r,)
     fraction : float
         Part of the Newton step in Psi to take.
     """
     best: Escape | None = None
-    weight = objective.N / e.pwrss
-    psi = objective.psi_gradients(e, d)
-    for block, G, a, L in zip(objective.structure.blocks, psi, d.a, e.L, strict=True):
+    weight = target.psi_weight(point)
+    psi = target.psi_gradients(point, d)
+    for block, G, a, L in zip(target.structure.blocks, psi, d.a, point.L, strict=True):
         information = G + weight * a.T @ a
         for rows, cols, slots in _parts(block):
             candidate = _descend(G, information, block.q, L, rows, cols, fraction)
             if candidate is None or (best is not None and candidate[1] <= best.gain):
                 continue
-            moved = theta.copy()
+            moved = x.copy()
             moved[slots] = candidate[0][rows, cols]
             best = Escape(moved, candidate[1])
     return best
 
 
-def valley_ends(structure: Structure, theta: FloatArray, *, small: float) -> list[FloatArray]:
-    """Ends of the valleys that pass near ``theta``.
+def valley_ends(structure: Structure, x: FloatArray, *, small: float) -> list[FloatArray]:
+    """Ends of the valleys that pass near ``x``.
 
     When the diagonal entry of row r of a factor is zero, the columns from r on can be rotated and Psi stays the same:
     near such a point the deviance has long curved valleys, in which an iteration creeps. They end where column r is
@@ -83,13 +82,14 @@ def valley_ends(structure: Structure, theta: FloatArray, *, small: float) -> lis
     Parameters
     ----------
     structure : Structure
-    theta : ndarray, shape (n_theta,)
+    x : ndarray, shape (r,)
+        Theta first.
     small : float
         Diagonal entries below it count as nearly zero.
 
     Returns
     -------
-    list of ndarray, shapes (n_theta,)
+    list of ndarray, shapes (r,)
         Empty when no diagonal entry is small.
     """
     ends = []
@@ -97,12 +97,12 @@ def valley_ends(structure: Structure, theta: FloatArray, *, small: float) -> lis
         for rows, cols, slots in _parts(block):
             if (rows == cols).all():
                 continue
-            L = block.factor(theta)
+            L = block.factor(x)
             first, last = int(rows.min()), int(rows.max()) + 1
             for r in range(first, last - 1):
                 if abs(L[r, r]) < small:
                     for end in _rotations(L, r, last):
-                        moved = theta.copy()
+                        moved = x.copy()
                         moved[slots] = end[rows, cols]
                         ends.append(moved)
     return ends

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import sparse
@@ -20,9 +20,10 @@ from scipy.linalg import lapack
 from interlace.core.covariance import cholesky_factor
 from interlace.core.crossproducts import CrossProducts
 from interlace.core.factor import Elimination
-from interlace.core.objective import Derivatives, directions
+from interlace.core.objective import Derivatives, ProfiledDeviance, directions
 from interlace.core.sparse_cholesky import available, new_factor
 from interlace.core.structure import Structure
+from interlace.core.target import Target
 from interlace.core.terms import consecutive
 from interlace.typing import FloatArray, IntArray
 
@@ -172,7 +173,7 @@ class SparseElimination:
         return out
 
 
-class SparseObjective:
+class SparseObjective(ProfiledDeviance):
     """Profiled deviance on cross-products with CHOLMOD storage; works as :class:`interlace.core.objective.Objective`.
 
     Parameters
@@ -209,12 +210,12 @@ class SparseObjective:
         """H, with the same pattern at every theta: entries that happen to be zero are kept."""
         return sparse.csc_array(Lam.T @ self._A @ Lam + self._identity)
 
-    def eliminate(self, theta: FloatArray) -> SparseElimination:
+    def at(self, theta: FloatArray) -> SparseElimination:
         """Solution at ``theta``."""
         self.evaluations += 1
-        return self._at(self.structure.factors(theta))
+        return self._with(self.structure.factors(theta))
 
-    def _at(self, L: list[FloatArray]) -> SparseElimination:
+    def _with(self, L: list[FloatArray]) -> SparseElimination:
         Lam = self._lambda(L)
         self._factor.factorize(self._system(Lam))
         right = Lam.T @ self._Zxy
@@ -245,7 +246,7 @@ class SparseObjective:
 
     def __call__(self, theta: FloatArray) -> float:
         """Value at ``theta``."""
-        return self.value(self.eliminate(theta))
+        return self.value(self.at(theta))
 
     def derivatives(self, e: SparseElimination) -> Derivatives:
         """Gradient with respect to theta; traces by finite differences, everything else exact."""
@@ -289,7 +290,7 @@ class SparseObjective:
         for step in (h, 2.0 * h, 3.0 * h):
             L = list(e.L)
             L[i] = cholesky_factor(psi + step * np.outer(v, v))
-            values.append(self._logdets(self._at(L)))
+            values.append(self._logdets(self._with(L)))
             self.evaluations += 1
         return (-11.0 * values[0] + 18.0 * values[1] - 9.0 * values[2] + 2.0 * values[3]) / (6.0 * h)
 
@@ -318,32 +319,7 @@ class SparseObjective:
 AnyElimination: TypeAlias = Elimination | SparseElimination
 
 
-class AnyObjective(Protocol):
-    """What optimizers ask of a profiled deviance; an elimination goes back to the objective that made it."""
-
-    cp: CrossProducts
-    structure: Structure
-    reml: bool
-    N: int
-    evaluations: int
-
-    def __call__(self, theta: FloatArray) -> float:
-        """Value at ``theta``."""
-
-    def eliminate(self, theta: FloatArray) -> AnyElimination:
-        """Solution at ``theta``."""
-
-    def value(self, e: Any) -> float:
-        """Deviance or REML criterion."""
-
-    def derivatives(self, e: Any) -> Derivatives:
-        """Gradient, and what the Hessian needs."""
-
-    def psi_gradients(self, e: Any, d: Derivatives) -> list[FloatArray]:
-        """G_Psi of every block."""
-
-    def information(self, e: Any, d: Derivatives) -> FloatArray:
-        """Approximate Hessian."""
+AnyObjective: TypeAlias = Target[Any, Derivatives]
 
 
 def _block_diagonal(slabs: FloatArray) -> sparse.csc_array:

@@ -196,7 +196,9 @@ def _weights_of_two(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
     psi = L @ L.T
     size = (L[0, 0] * L[1, 1]) ** 2
     a, b, c = A[:, 0, 0], A[:, 0, 1], A[:, 1, 1]
-    determinant = np.maximum(a * c - b * b, 0.0)
+    determinant = a * c - b * b
+    # Rounding of a matrix of rank one; anything more negative is meant (weights of a generalized model may be).
+    determinant[(determinant < 0.0) & (determinant > -1e-12 * np.abs(a * c))] = 0.0
     D = 1.0 + ((A @ L) * L).sum(axis=(1, 2)) + size * determinant
     W = np.empty_like(A)
     W[:, 0, 0] = (psi[0, 0] + size * c) / D

@@ -90,12 +90,14 @@ class JointCovariance:
         return columns, values
 
 
-def joint_covariance(e: Elimination) -> JointCovariance:
+def joint_covariance(e: Elimination, *, beta_known: bool = False) -> JointCovariance:
     """Blocks of the joint covariance from an elimination.
 
     Parameters
     ----------
     e : Elimination
+    beta_known : bool
+        Leave the uncertainty of beta out.
 
     Returns
     -------
@@ -103,7 +105,7 @@ def joint_covariance(e: Elimination) -> JointCovariance:
     """
     structure, s = e.structure, e.structure.n_chain
     n = structure.m - 1
-    rest = e.congruence(e.padded_inverse(n))[:n, :n]
+    rest = e.congruence(e.padded_inverse(structure.m_z if beta_known else n))[:n, :n]
     padded = np.zeros((structure.m, n))
     padded[:n] = rest
     own: list[FloatArray] = [np.empty(0)] * s

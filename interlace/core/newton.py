@@ -1,4 +1,4 @@
-"""Newton's method in theta on the whole space, with curvature repaired where it is not positive.
+"""Newton's method on the whole space, with curvature repaired where it is not positive.
 
 The deviance is even under sign changes of the columns of a factor, so no bounds are needed: signs are fixed
 at the end. Steps come from the average information plus the curvature of V in theta (see
@@ -12,22 +12,16 @@ import math
 import numpy as np
 
 from interlace.core.boundary import valley_ends
-from interlace.core.cholmod import AnyElimination, AnyObjective
-from interlace.core.objective import Derivatives
 from interlace.core.optsummary import OptSummary
+from interlace.core.target import D, P, Target
 from interlace.typing import FloatArray
 
 __all__ = ["minimize_newton", "newton_step"]
 
-#: Rounding noise of a deviance, relative to the size of the terms that it is the sum of.
-_NOISE = 2e-14
 #: Decrement that may be left when rounding or a flat optimum (one of fourth order) stops the iteration.
 _ACCEPTED = 1e-7
 #: At the iteration limit: so many steps that gained less than this count as convergence.
 _FLAT = (20, 1e-5)
-#: Penalized residual sum of squares, relative to that of the response, that is nothing but rounding.
-_VANISHED = 1e-13
-
 #: Every so many steps, see whether the iteration creeps along a valley of nearly singular factors.
 _REVIEW, _SMALL = 8, 0.05
 #: Decrement below which the steps are close enough to the optimum to learn its curvature from them.
@@ -58,15 +52,15 @@ def newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, 
 
 
 def minimize_newton(
-    objective: AnyObjective, theta: FloatArray, *, tol: float = 1e-12, max_iterations: int = 100
-) -> tuple[OptSummary, AnyElimination, Derivatives]:
-    """Minimize a profiled deviance.
+    target: Target[P, D], x: FloatArray, *, tol: float = 1e-12, max_iterations: int = 100
+) -> tuple[OptSummary, P, D]:
+    """Minimize a deviance.
 
     Parameters
     ----------
-    objective : Objective
-    theta : ndarray, shape (n_theta,)
-        Starting point; no factor may be exactly 0 there.
+    target : Target
+    x : ndarray, shape (r,)
+        Starting point, theta first; no factor may be exactly 0 there.
     tol : float
         The last step is taken when the decrement falls below it (units of the deviance).
     max_iterations : int
@@ -74,49 +68,49 @@ def minimize_newton(
     Returns
     -------
     OptSummary
-    Elimination, Derivatives
+    Point, Slopes
         At the optimum.
     """
-    start_evaluations = objective.evaluations
-    e = objective.eliminate(theta)
-    value = objective.value(e)
-    d = objective.derivatives(e)
-    trace = [(theta, value)]
-    radius = 2.0 * max(1.0, float(np.linalg.norm(theta)))
+    start_evaluations = target.evaluations
+    point = target.at(x)
+    value = target.value(point)
+    d = target.derivatives(point)
+    trace = [(x, value)]
+    radius = 2.0 * max(1.0, float(np.linalg.norm(x)))
     message, converged = "iteration limit reached", False
-    hessian = objective.information(e, d)
+    hessian = target.information(point, d)
     correction = np.zeros_like(hessian)
     for _ in range(max_iterations):
         step, decrement = newton_step(d.gradient, hessian + correction)
         if decrement <= tol * tol:
             converged, message = True, "gradient is zero"
             break
-        lost = _lost(objective, e)
+        lost = target.lost(point)
         last = decrement <= max(tol, 1e-3 * lost)
         length = float(np.linalg.norm(step))
         if length > radius:
             step *= radius / length
-        noise = _noise(objective, value) + 10.0 * lost
-        found = _line_search(objective, theta, value, step, float(step @ d.gradient), noise)
+        noise = target.noise(value) + 10.0 * lost
+        found = _line_search(target, x, value, step, float(step @ d.gradient), noise)
         if found is None:
             converged = decrement <= _ACCEPTED
             message = "no further decrease" if converged else "line search failed"
             break
-        fraction, theta, value, e = found
+        fraction, x, value, point = found
         if len(trace) % _REVIEW == 0:
-            theta, value, e = _out_of_valley(objective, theta, value, e)
+            x, value, point = _out_of_valley(target, x, value, point)
         radius = 2.0 * radius if fraction == 1.0 else max(radius * fraction, 1e-3)
-        old, d = d, objective.derivatives(e)
-        trace.append((theta, value))
-        if e.pwrss <= _VANISHED * objective.cp.S[-1, -1]:
+        old, d = d, target.derivatives(point)
+        trace.append((x, value))
+        if target.vanished(point):
             message = "the residual variance vanishes"
             break
         if last:
             converged, message = True, "decrement below tolerance"
             break
-        hessian = objective.information(e, d)
+        hessian = target.information(point, d)
         if decrement < _LOCAL and fraction == 1.0:
-            correction = _secant(correction, hessian, theta - trace[-2][0], d.gradient - old.gradient)
+            correction = _secant(correction, hessian, x - trace[-2][0], d.gradient - old.gradient)
         else:
             correction = np.zeros_like(hessian)
     else:
@@ -124,28 +118,23 @@ def minimize_newton(
         flat = len(trace) > _FLAT[0] and trace[-_FLAT[0]][1] - value < _FLAT[1]
         if flat or newton_step(d.gradient, hessian)[1] <= _ACCEPTED:
             converged, message = True, "no decrease worth mentioning"
-    evaluations = objective.evaluations - start_evaluations
+    evaluations = target.evaluations - start_evaluations
     summary = OptSummary(
-        "newton", theta, value, converged, len(trace) - 1, evaluations, d.gradient, hessian, 0, message, tuple(trace)
+        "newton", x, value, converged, len(trace) - 1, evaluations, d.gradient, hessian, 0, message, tuple(trace)
     )
-    return summary, e, d
+    return summary, point, d
 
 
 def _out_of_valley(
-    objective: AnyObjective, theta: FloatArray, value: float, e: AnyElimination
-) -> tuple[FloatArray, float, AnyElimination]:
-    """Lowest end of the valleys near ``theta``, if it is not higher."""
-    for end in valley_ends(objective.structure, theta, small=_SMALL):
-        there = objective.eliminate(end)
-        at_end = objective.value(there)
-        if at_end <= value + _noise(objective, value):
-            theta, value, e = end, at_end, there
-    return theta, value, e
-
-
-def _noise(objective: AnyObjective, value: float) -> float:
-    """Rounding noise of the deviance."""
-    return _NOISE * (10.0 * objective.N + abs(value))
+    target: Target[P, D], x: FloatArray, value: float, point: P
+) -> tuple[FloatArray, float, P]:
+    """Lowest end of the valleys near ``x``, if it is not higher."""
+    for end in valley_ends(target.structure, x, small=_SMALL):
+        there = target.at(end)
+        at_end = target.value(there)
+        if at_end <= value + target.noise(value):
+            x, value, point = end, at_end, there
+    return x, value, point
 
 
 def _secant(correction: FloatArray, hessian: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:
@@ -160,27 +149,22 @@ def _secant(correction: FloatArray, hessian: FloatArray, step: FloatArray, chang
     return correction + np.outer(missing, missing) / along
 
 
-def _lost(objective: AnyObjective, e: AnyElimination) -> float:
-    """Rounding noise of a deviance whose residual sum of squares is what little is left of that of the response."""
-    return float(objective.N * np.finfo(float).eps * objective.cp.S[-1, -1] / e.pwrss) if e.pwrss > 0.0 else 0.0
-
-
 def _line_search(
-    objective: AnyObjective,
-    theta: FloatArray,
+    target: Target[P, D],
+    x: FloatArray,
     value: float,
     step: FloatArray,
     slope: float,
     noise: float,
-) -> tuple[float, FloatArray, float, AnyElimination] | None:
+) -> tuple[float, FloatArray, float, P] | None:
     """First point along ``step`` with a sufficient decrease; None when there is none beyond the noise."""
     fraction = 1.0
     for _ in range(30):
-        trial = theta + fraction * step
-        e = objective.eliminate(trial)
-        new = objective.value(e)
+        trial = x + fraction * step
+        point = target.at(trial)
+        new = target.value(point)
         if new <= value + 1e-4 * fraction * slope + noise:
-            return fraction, trial, new, e
+            return fraction, trial, new, point
         # Minimum of the parabola through value, slope and the new value, kept within sensible bounds.
         drop = new - value - fraction * slope
         shrink = -0.5 * fraction * slope / drop if math.isfinite(new) and drop > 0.0 else 0.1

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.linalg import lapack
@@ -29,8 +30,10 @@ from interlace.core.structure import Structure
 from interlace.typing import FloatArray
 
 __all__ = [
+    "NOISE",
     "Derivatives",
     "Objective",
+    "ProfiledDeviance",
     "chain_products",
     "directions",
     "forward",
@@ -60,7 +63,51 @@ class Derivatives:
     psi: list[FloatArray]
 
 
-class Objective:
+#: Rounding noise of a deviance, relative to the size of the terms that it is the sum of.
+NOISE = 2e-14
+#: Penalized residual sum of squares, relative to that of the response, that is nothing but rounding.
+_VANISHED = 1e-13
+
+
+class _Solved(Protocol):
+    """What an elimination says of the residuals."""
+
+    @property
+    def pwrss(self) -> float:
+        """Penalized weighted residual sum of squares."""
+
+
+class ProfiledDeviance:
+    """What is known of a deviance from which beta and sigma are profiled, however it is computed.
+
+    Attributes
+    ----------
+    cp : CrossProducts
+    N : int
+        n, or n - p for REML.
+    """
+
+    cp: CrossProducts
+    N: int
+
+    def psi_weight(self, e: _Solved) -> float:
+        """Factor of a'a in the second derivative by Psi, 1 / sigma^2."""
+        return self.N / e.pwrss
+
+    def noise(self, value: float) -> float:
+        """Rounding noise of the deviance."""
+        return NOISE * (10.0 * self.N + abs(value))
+
+    def lost(self, e: _Solved) -> float:
+        """Rounding noise where the residual sum of squares is what little is left of that of the response."""
+        return float(self.N * np.finfo(float).eps * self.cp.S[-1, -1] / e.pwrss) if e.pwrss > 0.0 else 0.0
+
+    def vanished(self, e: _Solved) -> bool:
+        """Whether the residual variance is nothing but rounding."""
+        return bool(e.pwrss <= _VANISHED * self.cp.S[-1, -1])
+
+
+class Objective(ProfiledDeviance):
     """Profiled deviance as a function of theta, on fixed cross-products.
 
     Parameters
@@ -86,7 +133,7 @@ class Objective:
         self._count = cp.structure.m - 1 if reml else cp.structure.m_z
         self._lead = SparseMap(cp) if cp.structure.storage.sparse else None
 
-    def eliminate(self, theta: FloatArray) -> Elimination:
+    def at(self, theta: FloatArray) -> Elimination:
         """Elimination at ``theta``."""
         self.evaluations += 1
         return eliminate(self.cp, self.structure.factors(theta), self._lead)
@@ -100,7 +147,7 @@ class Objective:
 
     def __call__(self, theta: FloatArray) -> float:
         """Value at ``theta``."""
-        return self.value(self.eliminate(theta))
+        return self.value(self.at(theta))
 
     def derivatives(self, e: Elimination) -> Derivatives:
         """Gradient with respect to theta, and what the Hessian needs."""

@@ -1,18 +1,18 @@
-"""Minimize a profiled deviance and prove the optimum: Newton (default), L-BFGS-B or BOBYQA, then the boundary test."""
+"""Minimize a deviance and prove the optimum: Newton (default), L-BFGS-B or BOBYQA, then the boundary test."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from interlace.core.boundary import find_escape
-from interlace.core.cholmod import AnyElimination, AnyObjective
 from interlace.core.covariance import singular_values
 from interlace.core.newton import minimize_newton, newton_step
-from interlace.core.objective import Derivatives
 from interlace.core.optsummary import OptSummary
+from interlace.core.target import D, P, Target
 from interlace.typing import FloatArray, Optimizer
 
 __all__ = ["Settings", "minimize"]
@@ -36,28 +36,27 @@ class Settings:
     max_restarts: int = 10
 
 
-_Result = tuple[OptSummary, AnyElimination, Derivatives]
-_Algorithm = Callable[[AnyObjective, FloatArray, Settings], _Result]
+_Algorithm: TypeAlias = Callable[[Target[P, D], FloatArray, Settings], tuple[OptSummary, P, D]]
 
 
 def minimize(
-    objective: AnyObjective,
-    theta: FloatArray,
+    target: Target[P, D],
+    x: FloatArray,
     *,
     optimizer: Optimizer,
     settings: Settings,
     rivals: Sequence[FloatArray] = (),
-) -> tuple[OptSummary, AnyElimination]:
-    """Minimize the deviance over theta; the result passes the boundary test or says that it does not.
+) -> tuple[OptSummary, P]:
+    """Minimize a deviance; the result passes the boundary test or says that it does not.
 
     Parameters
     ----------
-    objective : Objective
-    theta : ndarray, shape (n_theta,)
-        Starting point.
+    target : Target
+    x : ndarray, shape (r,)
+        Starting point, theta first.
     optimizer : {"auto", "lbfgsb", "bobyqa"}
     settings : Settings
-    rivals : sequence of ndarray, shapes (n_theta,)
+    rivals : sequence of ndarray, shapes (r,)
         Other starting points; the one with the lowest deviance is used, the rest when the likelihood may have several
         optima.
 
@@ -65,45 +64,45 @@ def minimize(
     -------
     OptSummary
         With the signs of each factor's columns chosen so that diagonals are not negative.
-    Elimination
+    Point
         At the optimum, before the change of signs (which leaves beta, b and sigma as they are).
     """
-    starts = sorted([theta, *rivals], key=objective) if rivals else [theta]
-    summary, e = _run_to_proof(objective, starts[0], _ALGORITHMS[optimizer], settings)
-    if optimizer == "auto" and theta.size > 1:
-        for start in _second_opinions(objective, e, starts):
-            other, other_e = _run_to_proof(objective, start, _newton, settings)
+    starts = sorted([x, *rivals], key=target) if rivals else [x]
+    summary, point = _run_to_proof(target, starts[0], _ALGORITHMS[optimizer], settings)
+    if optimizer == "auto" and target.structure.n_theta > 1:
+        for start in _second_opinions(target, point, starts):
+            other, other_point = _run_to_proof(target, start, _newton, settings)
             if other.value < summary.value:
-                summary, e = other, other_e
-    tidied = _tidied(objective, summary.theta)
-    if (np.abs(tidied) != np.abs(summary.theta)).any():
-        e = objective.eliminate(tidied)
-    return replace(summary, theta=tidied, evaluations=objective.evaluations), e
+                summary, point = other, other_point
+    tidied = _tidied(target, summary.x)
+    if (np.abs(tidied) != np.abs(summary.x)).any():
+        point = target.at(tidied)
+    return replace(summary, x=tidied, evaluations=target.evaluations), point
 
 
-def _second_opinions(objective: AnyObjective, e: AnyElimination, starts: Sequence[FloatArray]) -> Sequence[FloatArray]:
+def _second_opinions(target: Target[P, D], point: P, starts: Sequence[FloatArray]) -> Sequence[FloatArray]:
     """Where to start again: degenerate fits and restricted covariances are where likelihoods have several optima."""
-    if _singular(e) or any(block.restricted for block in objective.structure.blocks):
-        return [*starts[1:], *_other_starts(objective, starts[0])]
+    if _singular(point) or any(block.restricted for block in target.structure.blocks):
+        return [*starts[1:], *_other_starts(target, starts[0])]
     return []
 
 
 def _run_to_proof(
-    objective: AnyObjective, theta: FloatArray, run: _Algorithm, settings: Settings
-) -> tuple[OptSummary, AnyElimination]:
+    target: Target[P, D], x: FloatArray, run: _Algorithm[P, D], settings: Settings
+) -> tuple[OptSummary, P]:
     """Run an optimizer, and again from every point that the boundary test finds to be lower."""
-    summary, e, d = run(objective, theta, settings)
+    summary, point, d = run(target, x, settings)
     restarts = 0
     trace, iterations = summary.trace, summary.iterations
-    while (moved := _leave_boundary(objective, summary, e, d)) is not None:
+    while (moved := _leave_boundary(target, summary, point, d)) is not None:
         if restarts == settings.max_restarts:
             summary = replace(summary, converged=False, message="the boundary test kept failing")
             break
         restarts += 1
-        summary, e, d = run(objective, moved, settings)
+        summary, point, d = run(target, moved, settings)
         trace += summary.trace
         iterations += summary.iterations
-    return (replace(summary, restarts=restarts, iterations=iterations, trace=trace) if restarts else summary), e
+    return (replace(summary, restarts=restarts, iterations=iterations, trace=trace) if restarts else summary), point
 
 
 #: Newton decrement up to which the word of a first-order or derivative-free algorithm is believed that it converged,
@@ -116,38 +115,41 @@ _FLAT, _REGULAR = 1e-6, 1e-2
 _SINGULAR = 1e-4
 
 
-def _singular(e: AnyElimination) -> bool:
+def _singular(point: P) -> bool:
     """Whether any factor is close to singular."""
-    return any(singular_values(L)[0] < _SINGULAR for L in e.L)
+    return any(singular_values(L)[0] < _SINGULAR for L in point.L)
 
 
 #: Number of parameters up to which runs are cheap enough to start from far away as well.
 _FEW = 12
 
 
-def _other_starts(objective: AnyObjective, theta: FloatArray) -> list[FloatArray]:
+def _other_starts(target: Target[P, D], x: FloatArray) -> list[FloatArray]:
     """Identity factors, where lme4 starts; large and small variances exchanged, as rival optima often do; far out."""
-    identity = np.zeros(objective.structure.n_theta)
-    for block in objective.structure.blocks:
+    n_theta = target.structure.n_theta
+    theta, others = x[:n_theta], x[n_theta:]
+    identity = np.zeros(n_theta)
+    for block in target.structure.blocks:
         identity[block.slots[block.rows == block.cols]] = 1.0
     exchanged = identity * np.clip(1.0 / np.maximum(np.abs(theta), 1e-3), 0.05, 20.0)
-    return [identity, exchanged, *([3.0 * identity, 10.0 * identity] if theta.size <= _FEW else [])]
+    starts = [identity, exchanged, *([3.0 * identity, 10.0 * identity] if n_theta <= _FEW else [])]
+    return [np.concatenate([start, others]) for start in starts]
 
 
 def _leave_boundary(
-    objective: AnyObjective, summary: OptSummary, e: AnyElimination, d: Derivatives
+    target: Target[P, D], summary: OptSummary, point: P, d: D
 ) -> FloatArray | None:
     """Point with a lower deviance off the boundary, or None when there is none to be seen."""
-    if summary.gradient_norm < _FLAT and all(singular_values(L)[0] > _REGULAR for L in e.L):
+    if summary.gradient_norm < _FLAT and all(singular_values(L)[0] > _REGULAR for L in point.L):
         # dd/dL = 2 G_Psi L: with a gradient of zero and L far from singular, G_Psi is zero as well.
         return None
     fraction = 1.0
     for _ in range(12):
-        escape = find_escape(objective, e, d, summary.theta, fraction=fraction)
+        escape = find_escape(target, point, d, summary.x, fraction=fraction)
         if escape is None:
             return None
-        if objective(escape.theta) < summary.value - 1e-9:
-            return escape.theta
+        if target(escape.x) < summary.value - 1e-9:
+            return escape.x
         fraction /= 4.0
     return None
 
@@ -156,46 +158,46 @@ def _leave_boundary(
 _ZERO = 1e-9
 
 
-def _tidied(objective: AnyObjective, theta: FloatArray) -> FloatArray:
+def _tidied(target: Target[P, D], x: FloatArray) -> FloatArray:
     """Flip columns with a negative diagonal entry, which changes nothing, and make columns exactly zero that are so."""
-    out = theta.copy()
-    for block in objective.structure.blocks:
-        L = block.factor(theta)
+    out = x.copy()
+    for block in target.structure.blocks:
+        L = block.factor(x)
         out[block.slots[L.diagonal()[block.cols] < 0.0]] *= -1.0
         out[block.slots[np.linalg.norm(L, axis=0)[block.cols] < _ZERO]] = 0.0
     return out
 
 
-def _newton(objective: AnyObjective, theta: FloatArray, settings: Settings) -> _Result:
-    return minimize_newton(objective, theta, tol=settings.tol, max_iterations=settings.max_iterations)
+def _newton(target: Target[P, D], x: FloatArray, settings: Settings) -> tuple[OptSummary, P, D]:
+    return minimize_newton(target, x, tol=settings.tol, max_iterations=settings.max_iterations)
 
 
-def _bounds(objective: AnyObjective) -> list[tuple[float | None, float | None]]:
-    """Diagonal entries of the factors are not negative."""
-    lower: list[tuple[float | None, float | None]] = [(None, None)] * objective.structure.n_theta
-    for block in objective.structure.blocks:
+def _bounds(target: Target[P, D], size: int) -> list[tuple[float | None, float | None]]:
+    """Diagonal entries of the factors are not negative; ``size`` parameters in all."""
+    lower: list[tuple[float | None, float | None]] = [(None, None)] * size
+    for block in target.structure.blocks:
         for row, col, slot in zip(block.rows, block.cols, block.slots, strict=True):
             if row == col:
                 lower[slot] = (0.0, None)
     return lower
 
 
-def _lbfgsb(objective: AnyObjective, theta: FloatArray, settings: Settings) -> _Result:
+def _lbfgsb(target: Target[P, D], x: FloatArray, settings: Settings) -> tuple[OptSummary, P, D]:
     from scipy.optimize import minimize as scipy_minimize
 
     def with_gradient(x: FloatArray) -> tuple[float, FloatArray]:
-        e = objective.eliminate(x)
-        value = objective.value(e)
+        point = target.at(x)
+        value = target.value(point)
         if not np.isfinite(value):
             return 1e300, np.zeros_like(x)
-        return value, objective.derivatives(e).gradient
+        return value, target.derivatives(point).gradient
 
     found = scipy_minimize(
         with_gradient,
-        theta,
+        x,
         jac=True,
         method="L-BFGS-B",
-        bounds=_bounds(objective),
+        bounds=_bounds(target, x.size),
         options={
             "maxiter": 50 * settings.max_iterations,
             "maxfun": 100 * settings.max_iterations,
@@ -203,24 +205,24 @@ def _lbfgsb(objective: AnyObjective, theta: FloatArray, settings: Settings) -> _
             "gtol": 1e-7,
         },
     )
-    return _finish(objective, "lbfgsb", found.x, int(found.nit), bool(found.success), str(found.message))
+    return _finish(target, "lbfgsb", found.x, int(found.nit), bool(found.success), str(found.message))
 
 
-def _bobyqa(objective: AnyObjective, theta: FloatArray, settings: Settings) -> _Result:
+def _bobyqa(target: Target[P, D], x: FloatArray, settings: Settings) -> tuple[OptSummary, P, D]:
     try:
         import pybobyqa
     except ImportError as error:
         raise ImportError(
             'optimizer="bobyqa" needs the package Py-BOBYQA: pip install "interlace-lme[bobyqa]"'
         ) from error
-    if theta.size == 0:
-        return _newton(objective, theta, settings)
-    limits = _bounds(objective)
+    if x.size == 0:
+        return _newton(target, x, settings)
+    limits = _bounds(target, x.size)
     lower = np.array([-1e20 if a is None else a for a, _ in limits])
     found = pybobyqa.solve(
-        lambda x: min(objective(x), 1e300),
-        theta,
-        bounds=(lower, np.full(theta.size, 1e20)),
+        lambda x: min(target(x), 1e300),
+        x,
+        bounds=(lower, np.full(x.size, 1e20)),
         rhobeg=0.2,
         rhoend=1e-8,
         maxfun=max(2000, 200 * settings.max_iterations),
@@ -228,35 +230,35 @@ def _bobyqa(objective: AnyObjective, theta: FloatArray, settings: Settings) -> _
         print_progress=False,
     )
     success = found.flag in (found.EXIT_SUCCESS, found.EXIT_SLOW_WARNING)
-    return _finish(objective, "bobyqa", np.asarray(found.x), int(found.nruns), success, str(found.msg))
+    return _finish(target, "bobyqa", np.asarray(found.x), int(found.nruns), success, str(found.msg))
 
 
 def _finish(
-    objective: AnyObjective, name: str, theta: FloatArray, iterations: int, success: bool, message: str
-) -> _Result:
+    target: Target[P, D], name: str, x: FloatArray, iterations: int, success: bool, message: str
+) -> tuple[OptSummary, P, D]:
     """Derivatives where a first-order or derivative-free algorithm stopped; they decide whether it converged."""
-    e = objective.eliminate(theta)
-    d = objective.derivatives(e)
-    hessian = objective.information(e, d)
-    interior = np.array([low is None or theta[i] > 1e-6 for i, (low, _) in enumerate(_bounds(objective))], dtype=bool)
+    point = target.at(x)
+    d = target.derivatives(point)
+    hessian = target.information(point, d)
+    interior = np.array([low is None or x[i] > 1e-6 for i, (low, _) in enumerate(_bounds(target, x.size))], dtype=bool)
     free = np.ix_(interior, interior)
     decrement = newton_step(d.gradient[interior], hessian[free])[1] if interior.any() else 0.0
     summary = OptSummary(
         optimizer=name,
-        theta=theta,
-        value=objective.value(e),
+        x=x,
+        value=target.value(point),
         converged=decrement < (_FAR if success else _NEAR),
         iterations=iterations,
-        evaluations=objective.evaluations,
+        evaluations=target.evaluations,
         gradient=d.gradient,
         hessian=hessian,
         message=message,
-        trace=((theta, objective.value(e)),),
+        trace=((x, target.value(point)),),
     )
-    return summary, e, d
+    return summary, point, d
 
 
-_ALGORITHMS: dict[str, _Algorithm] = {
+_ALGORITHMS: dict[str, _Algorithm[Any, Any]] = {
     "auto": _newton,
     "lbfgsb": _lbfgsb,
     "bobyqa": _bobyqa,

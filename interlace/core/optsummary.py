@@ -16,20 +16,21 @@ class OptSummary:
     Attributes
     ----------
     optimizer : str
-        Name of the algorithm that produced ``theta``.
-    theta : ndarray, shape (n_theta,)
-        Relative covariance parameters at the optimum, in lme4's order, in the inner basis: covariates orthonormal on
-        average, so that nothing here depends on their units.
+        Name of the algorithm that produced ``x``.
+    x : ndarray, shape (r,)
+        Parameters at the optimum, in the inner basis: covariates orthonormal on average, so that nothing here depends
+        on their units. First theta, the relative covariance parameters in lme4's order; in a generalized model beta
+        follows, and then the logarithm of the dispersion or of a negative binomial's theta where it is estimated.
     value : float
-        Objective (ML deviance or REML criterion) at ``theta``.
+        Objective (ML deviance or REML criterion) at ``x``.
     converged : bool
         True when the stopping rule was met and the boundary test passed.
     iterations, evaluations : int
         Outer iterations, and evaluations of the objective.
-    gradient : ndarray, shape (n_theta,)
-        Gradient of the objective at ``theta``.
-    hessian : ndarray, shape (n_theta, n_theta)
-        Approximate second derivatives at ``theta`` (average information plus curvature of V).
+    gradient : ndarray, shape (r,)
+        Gradient of the objective at ``x``.
+    hessian : ndarray, shape (r, r)
+        Approximate second derivatives at ``x`` (average information plus curvature of V).
     restarts : int
         Times the boundary test sent the optimizer back.
     message : str
@@ -39,7 +40,7 @@ class OptSummary:
     """
 
     optimizer: str
-    theta: FloatArray
+    x: FloatArray
     value: float
     converged: bool
     iterations: int

@@ -2,14 +2,15 @@
 
 At fixed L and beta the modes u maximize log p(y | eta) - u'u / 2 with eta = X beta + Z Lambda u + offset. One step
 solves (Lambda'Z'WZ Lambda + I) u = Lambda'Z'(W Z Lambda u_old + s), with the information W and the score s, through the
-block elimination of the linear models. A step that raises the penalized deviance is halved.
+block elimination of the linear models. A step that raises the penalized deviance is halved. Where columns X are given
+here, their coefficients are found together with u: lme4's ``nAGQ = 0``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,20 +18,10 @@ from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.factor import Elimination, eliminate
 from interlace.core.schur import SparseMap
 from interlace.core.structure import Structure
-from interlace.core.working import Working
+from interlace.core.working import Working, WorkingModel
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["Model", "Modes", "Pirls", "Working"]
-
-
-class Model(Protocol):
-    """A family with its link, response and prior weights."""
-
-    def at(self, eta: FloatArray) -> Working:
-        """Derivatives at ``eta``."""
-
-    def minus_two_loglik(self, eta: FloatArray) -> float:
-        """-2 log p(y | eta), or infinity where it is not defined."""
+__all__ = ["Modes", "Pirls", "spherical_modes"]
 
 
 #: Factor by which the unused corner of the system exceeds what could make its last pivot negative.
@@ -56,11 +47,17 @@ class Modes:
     working : Working
         At ``eta``.
     elimination : Elimination
-        Of Lambda'Z'WZ Lambda + I at ``eta``, W the expected information.
+        Of Lambda'Z'WZ Lambda + I, and X, at ``eta``; W the expected information.
     conditional : float
         -2 log p(y | eta).
     iterations : int
     converged : bool
+    model : WorkingModel
+        The response, at the further parameters of its family.
+    gamma : ndarray, shape (p,)
+        Coefficients of the columns X that belong to the search.
+    x : ndarray
+        Parameters of the whole model, if they were given.
     """
 
     L: list[FloatArray]
@@ -71,6 +68,9 @@ class Modes:
     conditional: float
     iterations: int
     converged: bool
+    model: WorkingModel
+    gamma: FloatArray
+    x: FloatArray = field(default_factory=lambda: np.empty(0))
 
     @property
     def penalty(self) -> float:
@@ -89,11 +89,13 @@ class Pirls:
     Parameters
     ----------
     structure : Structure
-        Elimination order; its p is not used.
+        Elimination order.
     codes : sequence of ndarray of int64, shapes (n,)
         Per block of the structure.
     Z : sequence of ndarray, shapes (n, k_i)
-    model : Model
+    model : WorkingModel
+    X : ndarray, shape (n, p), optional
+        Fixed-effects columns whose coefficients are found together with the modes.
     tol : float
         Stop when a step's decrement r'delta is below it.
     """
@@ -103,15 +105,18 @@ class Pirls:
         structure: Structure,
         codes: Sequence[IntArray],
         Z: Sequence[FloatArray],
-        model: Model,
+        model: WorkingModel,
+        X: FloatArray | None = None,
         *,
         tol: float = 1e-18,
         max_iterations: int = 100,
     ) -> None:
-        self.structure = replace(structure, p=0)
+        self.X = np.empty((codes[0].size, 0)) if X is None else X
+        self.structure = replace(structure, p=self.X.shape[1])
         self.codes, self.Z, self.model = codes, Z, model
         self._tol, self._max_iterations = tol, max_iterations
         self._start = [np.zeros((b.q, b.k)) for b in structure.blocks]
+        self._gamma = np.zeros(self.X.shape[1])
 
     def random_part(self, b: Sequence[FloatArray]) -> FloatArray:
         """Z b, shape (n,)."""
@@ -128,7 +133,7 @@ class Pirls:
         ]
 
     def solve(self, L: Sequence[FloatArray], weights: FloatArray, v: FloatArray) -> Elimination:
-        """Elimination of Lambda'Z'WZ Lambda + I with the right-hand side Lambda'Z'v.
+        """Elimination of Lambda'Z'WZ Lambda + I, and X, with the right-hand side (Lambda'Z'v, X'v).
 
         Parameters
         ----------
@@ -145,70 +150,111 @@ class Pirls:
             cp.C[i][:, :, -1] = right[i]
         for where, x in zip(structure.rest_slices, right[s:], strict=True):
             cp.S[where, -1] = cp.S[-1, where] = x.reshape(-1)
+        if structure.p:
+            cp.S[structure.m_z : -1, -1] = cp.S[-1, structure.m_z : -1] = self.X.T @ v
         # Takes no part in the solution; large, so that the last pivot stays positive.
         cp.S[-1, -1] = 1.0 + float(v @ v) * _AMPLE
         return eliminate(cp, L, SparseMap(cp) if structure.storage.sparse else None)
 
     def _cross_products(self, weights: FloatArray) -> CrossProducts:
         root = np.sqrt(weights)[:, None]
-        rows = Rows(self.codes, [root * Z for Z in self.Z], np.zeros((weights.size, 1)))
+        Xy = np.zeros((weights.size, self.X.shape[1] + 1))
+        Xy[:, :-1] = root * self.X
+        rows = Rows(self.codes, [root * Z for Z in self.Z], Xy)
         return CrossProducts.from_rows(self.structure, rows)
 
-    def modes(self, L: list[FloatArray], fixed: FloatArray) -> Modes:
-        """Conditional modes at ``L``, with ``fixed`` = X beta + offset, shape (n,)."""
-        u = self._start
-        from_z = self.random_part(_scaled(u, L))
-        conditional = self.model.minus_two_loglik(fixed + from_z)
-        value = conditional + _square(u)
-        if not value < _HOPELESS:
-            u, from_z = [np.zeros_like(x) for x in u], np.zeros_like(fixed)
-            conditional = value = self.model.minus_two_loglik(fixed)
+    def modes(self, L: list[FloatArray], fixed: FloatArray, model: WorkingModel | None = None) -> Modes:
+        """Conditional modes at ``L``, with ``fixed`` = X beta + offset, shape (n,).
+
+        Parameters
+        ----------
+        L : list of ndarray, shapes (k_i, k_i)
+        fixed : ndarray, shape (n,)
+        model : WorkingModel, optional
+            The response, if its family has other parameters by now.
+
+        Returns
+        -------
+        Modes
+        """
+        model = self.model if model is None else model
+        now = self._begin(L, fixed, model)
         converged, steps = False, 0
         while True:
-            working = self.model.at(fixed + from_z)
-            # Newton's method where the observed information allows it, for quadratic convergence; else Fisher scoring.
-            weights = working.observed if (working.observed >= 0.0).all() else working.fisher
-            e = self.solve(L, weights, weights * from_z + working.score)
+            working = model.at(fixed + now.known)
+            e, step, decrement = self._step(L, now, working)
             steps += 1
-            step = [new - old for new, old in zip(spherical_modes(e), u, strict=True)]
-            gradient = [s @ L_i - x for s, L_i, x in zip(self.transposed(working.score), L, u, strict=True)]
-            decrement = sum(float((g * d).sum()) for g, d in zip(gradient, step, strict=True))
             converged = decrement <= self._tol
             if converged or steps == self._max_iterations:
                 break
-            moved = self._along(L, fixed, u, step, value)
+            moved = self._along(L, fixed, model, now, step)
             if moved is None:
                 converged = decrement <= _ACCEPTED
                 break
-            u, from_z, conditional, value = moved
-        if weights is not working.fisher:
+            now = moved
+        if working.observed is not working.fisher:
             e = self.solve(L, working.fisher, working.score)
-        self._start = u
-        return Modes(L, u, fixed + from_z, working, e, conditional, steps, converged)
+        self._start, self._gamma = now.u, now.gamma
+        eta = fixed + now.known
+        return Modes(L, now.u, eta, working, e, now.conditional, steps, converged, model, now.gamma)
+
+    def _step(
+        self, L: Sequence[FloatArray], now: _State, working: Working
+    ) -> tuple[Elimination, list[FloatArray], float]:
+        """Step in u and gamma, and its decrement: Newton's where that leads downhill, else Fisher scoring's."""
+        gradient = [s @ L_i - x for s, L_i, x in zip(self.transposed(working.score), L, now.u, strict=True)]
+        gradient.append(self.X.T @ working.score)
+        for weights in (working.observed, working.fisher):
+            e = self.solve(L, weights, weights * now.known + working.score)
+            step = [*(new - old for new, old in zip(spherical_modes(e), now.u, strict=True)), e.beta - now.gamma]
+            decrement = sum(float((g * d).sum()) for g, d in zip(gradient, step, strict=True))
+            if e.ok and decrement >= 0.0:
+                break
+        return e, step, decrement
+
+    def _begin(self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel) -> _State:
+        """Where the last search ended, or zero where that is hopeless here."""
+        start = self._state(L, fixed, model, self._start, self._gamma)
+        if start.value < _HOPELESS:
+            return start
+        return self._state(L, fixed, model, [np.zeros_like(x) for x in self._start], np.zeros_like(self._gamma))
+
+    def _state(
+        self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel, u: list[FloatArray], gamma: FloatArray
+    ) -> _State:
+        known = self.random_part(_scaled(u, L))
+        if gamma.size:
+            known = known + self.X @ gamma
+        conditional = model.minus_two_loglik(fixed + known)
+        return _State(u, gamma, known, conditional, conditional + sum(float((x * x).sum()) for x in u))
 
     def _along(
-        self, L: Sequence[FloatArray], fixed: FloatArray, u: list[FloatArray], step: list[FloatArray], value: float
-    ) -> tuple[list[FloatArray], FloatArray, float, float] | None:
+        self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel, now: _State, step: list[FloatArray]
+    ) -> _State | None:
         """The first point of a halved step that is not higher; None if rounding hides any."""
         fraction = 1.0
         for _ in range(25):
-            trial = [x + fraction * d for x, d in zip(u, step, strict=True)]
-            from_z = self.random_part(_scaled(trial, L))
-            conditional = self.model.minus_two_loglik(fixed + from_z)
-            new = conditional + _square(trial)
-            if new <= value + 1e-13 * (abs(value) + fixed.size):
-                return trial, from_z, conditional, new
+            u = [x + fraction * d for x, d in zip(now.u, step[:-1], strict=True)]
+            trial = self._state(L, fixed, model, u, now.gamma + fraction * step[-1])
+            if trial.value <= now.value + 1e-13 * (abs(now.value) + fixed.size):
+                return trial
             fraction *= 0.5
         return None
+
+
+class _State(NamedTuple):
+    """One point of the search: modes, coefficients, their part of eta, deviance without and with u'u."""
+
+    u: list[FloatArray]
+    gamma: FloatArray
+    known: FloatArray
+    conditional: float
+    value: float
 
 
 def _scaled(u: Sequence[FloatArray], L: Sequence[FloatArray]) -> list[FloatArray]:
     """Modes b = u L' of each block."""
     return [x @ L_i.T for x, L_i in zip(u, L, strict=True)]
-
-
-def _square(u: Sequence[FloatArray]) -> float:
-    return sum(float((x * x).sum()) for x in u)
 
 
 def spherical_modes(e: Elimination) -> list[FloatArray]:
@@ -219,6 +265,7 @@ def spherical_modes(e: Elimination) -> list[FloatArray]:
     u: list[FloatArray] = [np.empty(0)] * len(structure.blocks)
     v = np.zeros((structure.m, 1))
     v[-1] = 1.0
+    v[m_z:-1, 0] = -e.solution[m_z:]
     for where, r in zip(structure.rest_slices, range(s, len(structure.blocks)), strict=True):
         block = structure.blocks[r]
         u[r] = solution[where].reshape(block.q, block.k)

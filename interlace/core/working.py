@@ -154,6 +154,32 @@ class WorkingModel:
         """Whether observed and expected information are the same."""
         return self.link.name == self.family.canonical_link
 
+    @property
+    def n_extra(self) -> int:
+        """Number of further parameters that are estimated: none for a family whose density is known given mu."""
+        return 0
+
+    @property
+    def extra_start(self) -> FloatArray:
+        """Starting values of the further parameters, shape (n_extra,)."""
+        return np.empty(0)
+
+    def with_extra(self, extra: FloatArray) -> WorkingModel:
+        """Same response with other values of the further parameters, shape (n_extra,)."""
+        return self
+
+    def extra(self, eta: FloatArray) -> ThetaDerivatives | None:
+        """Derivatives with respect to the further parameter; None without one."""
+        return None
+
+    def surplus(self, eta: FloatArray) -> float:
+        """What the reported deviance has beyond the one that the modes minimize."""
+        return 0.0
+
+    def surplus_slope(self, eta: FloatArray, working: Working) -> float:
+        """Derivative of `surplus` by eta, as a multiple of the score."""
+        return 0.0
+
     @cached_property
     def start_eta(self) -> FloatArray:
         """Linear predictor of R's starting means, shape (n,); means the link cannot take become the mean response."""

@@ -29,7 +29,8 @@ def elimination(state: FitState) -> AnyElimination:
     """Elimination at the estimates (inner basis), for quantities computed on demand."""
     target = objective(state.problem)
     with blas.limited(state.problem.structure.m):
-        return target.eliminate(state.opt.theta)
+        found: AnyElimination = target.at(state.opt.x)
+        return found
 
 
 def conditional_covariances(state: FitState) -> tuple[FloatArray, ...]:
@@ -108,7 +109,7 @@ def singular_values(state: FitState) -> tuple[FloatArray, ...]:
     The smallest one is the standard deviation, relative to sigma, of the least variable direction of the random
     effects; unlike theta it does not depend on the units of the covariates.
     """
-    factors = split_theta(state.problem.shapes, state.opt.theta)
+    factors = split_theta(state.problem.shapes, state.opt.x)
     return tuple(np.asarray(np.linalg.svd(L, compute_uv=False)[::-1]) for L in factors)
 
 
@@ -125,7 +126,7 @@ def dependencies(state: FitState) -> tuple[dict[int, FloatArray], ...]:
         All zero for an effect whose variance is zero; empty for a term of full rank.
     """
     out = []
-    factors = split_theta(state.problem.shapes, state.opt.theta)
+    factors = split_theta(state.problem.shapes, state.opt.x)
     for L, basis in zip(factors, state.problem.bases, strict=True):
         left, values, _ = np.linalg.svd(L)
         vanishing = left[:, values < state.problem.control.singular_tol].T @ basis.inverse

@@ -66,11 +66,11 @@ def state_at(problem: Problem, theta: FloatArray) -> FitState:
     target = objective(problem)
     inner = convert_theta(problem.terms, problem.bases, np.asarray(theta, dtype=np.float64), to_user=False)
     with blas.limited(problem.structure.m):
-        e = target.eliminate(inner)
+        e = target.at(inner)
         d = target.derivatives(e)
         summary = OptSummary(
             optimizer="none",
-            theta=inner,
+            x=inner,
             value=target.value(e),
             converged=True,
             iterations=0,
@@ -107,7 +107,7 @@ def finish(problem: Problem, summary: OptSummary, e: AnyElimination) -> FitState
     criterion = summary.value + 2.0 * N * float(np.log(scale))
     if problem.reml:
         criterion += 2.0 * problem.basis.log_det
-    user_theta = convert_theta(problem.terms, problem.bases, summary.theta, to_user=True)
+    user_theta = convert_theta(problem.terms, problem.bases, summary.x, to_user=True)
     modes = [scale * (b @ M.T) for b, M in _by_term(problem, posterior.modes(e))]
     X = design.X if problem.basis.kept.size == design.X.shape[1] else design.X[:, problem.basis.kept]
     fixed = X @ beta

@@ -245,6 +245,6 @@ def _with_stored(state: FitState, estimates: dict[str, Any], arrays: Arrays) -> 
         sigma=float(estimates["sigma"]),
         criterion=criterion,
         modes=tuple(arrays[f"modes|{i}"] for i in range(len(state.modes))),
-        opt=OptSummary(theta=state.opt.theta, **estimates["opt"], **optimizer),
+        opt=OptSummary(x=state.opt.x, **estimates["opt"], **optimizer),
         checks=tuple(Check(**check) for check in estimates["checks"]),
     )

@@ -101,7 +101,7 @@ def test_everything_is_as_on_the_dense_path(interface: str, kind: str, reml: boo
     problem = random_problem(rng, kind)
     dense, sparse = both(problem, reml=reml)
     theta = rng.normal(size=problem.n_theta) if at == "inside" else np.zeros(problem.n_theta)
-    e, f = dense.eliminate(theta), sparse.eliminate(theta)
+    e, f = dense.at(theta), sparse.at(theta)
     assert sparse.value(f) == pytest.approx(dense.value(e), abs=1e-9)
     assert sparse(theta) == sparse.value(f)
     d, g = dense.derivatives(e), sparse.derivatives(f)
@@ -129,7 +129,7 @@ def test_the_optimum_is_the_same(interface: str, kind: str) -> None:
         start, *rivals = starting_points(target.cp, reml=True)
         summary, e = minimize(target, start, optimizer="auto", settings=Settings(), rivals=rivals)
         assert summary.converged
-        assert find_escape(target, e, target.derivatives(e), summary.theta) is None
+        assert find_escape(target, e, target.derivatives(e), summary.x) is None
         values.append(summary.value)
     assert values[0] == pytest.approx(values[1], abs=1e-7)
 

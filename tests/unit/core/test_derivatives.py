@@ -63,7 +63,7 @@ def test_gradient_in_theta(kind, sparse, reml):
     for i, problem in enumerate(problems(kind)):
         objective = Objective(problem.cross_products(sparse=sparse), reml=reml)
         theta = random_theta(np.random.default_rng(i), problem)
-        gradient = objective.derivatives(objective.eliminate(theta)).gradient
+        gradient = objective.derivatives(objective.at(theta)).gradient
         numeric = [(objective(theta + step * u) - objective(theta - step * u)) / (2 * step) for u in units(problem)]
         np.testing.assert_allclose(gradient, numeric, rtol=1e-5, atol=2e-5)
 
@@ -77,7 +77,7 @@ def test_gradient_in_psi(kind, sparse, reml):
         objective = Objective(problem.cross_products(sparse=sparse), reml=reml)
         rng = np.random.default_rng(i)
         for theta in (random_theta(rng, problem), *singular_thetas(problem, rng)):
-            e = objective.eliminate(theta)
+            e = objective.at(theta)
             gradients = objective.psi_gradients(e, objective.derivatives(e))
             V = covariance_at(problem, theta)
             for block, G in zip(objective.structure.blocks, gradients, strict=True):
@@ -95,7 +95,7 @@ def test_gradient_in_theta_follows_from_the_one_in_psi(kind, sparse):
     problem = problems(kind, 1)[0]
     objective = Objective(problem.cross_products(sparse=sparse), reml=True)
     for theta in singular_thetas(problem, np.random.default_rng(5)):
-        e = objective.eliminate(theta)
+        e = objective.at(theta)
         d = objective.derivatives(e)
         for block, G, L in zip(objective.structure.blocks, objective.psi_gradients(e, d), e.L, strict=True):
             expected = (2.0 * G @ L)[block.rows, block.cols]
@@ -142,7 +142,7 @@ def test_information_is_average_information_plus_curvature(kind, sparse, reml):
         objective = Objective(problem.cross_products(sparse=sparse), reml=reml)
         rng = np.random.default_rng(i)
         for theta in (random_theta(rng, problem), *singular_thetas(problem, rng)):
-            e = objective.eliminate(theta)
+            e = objective.at(theta)
             information = objective.information(e, objective.derivatives(e))
             expected, _ = dense_parts(problem, theta, reml=reml)
             np.testing.assert_allclose(information, expected, rtol=1e-7, atol=1e-7 * np.abs(expected).max())
@@ -156,7 +156,7 @@ def test_information_differs_from_the_hessian_by_its_trace_term_only(kind, reml)
     objective = Objective(problem.cross_products(), reml=reml)
     theta = random_theta(np.random.default_rng(3), problem)
     up, down = (
-        np.array([objective.derivatives(objective.eliminate(theta + s * step * u)).gradient for u in units(problem)])
+        np.array([objective.derivatives(objective.at(theta + s * step * u)).gradient for u in units(problem)])
         for s in (1, -1)
     )
     _, observed = dense_parts(problem, theta, reml=reml)
@@ -167,7 +167,7 @@ def test_information_where_psi_comes_from_the_gradient_equals_the_exact_one():
     """The short cut through 2 G_Psi L of regular rest factors changes nothing."""
     problem = problems("crossed-slopes", 1)[0]
     objective = Objective(problem.cross_products(), reml=True)
-    e = objective.eliminate(random_theta(np.random.default_rng(0), problem))
+    e = objective.at(random_theta(np.random.default_rng(0), problem))
     fresh, with_psi = objective.derivatives(e), objective.derivatives(e)
     objective.psi_gradients(e, with_psi)
     np.testing.assert_allclose(
@@ -209,5 +209,5 @@ def test_value_is_infinite_where_rounding_makes_a_block_indefinite():
 def test_evaluations_are_counted():
     objective = Objective(problems("one", 1)[0].cross_products(), reml=True)
     objective(np.array([1.0]))
-    objective.eliminate(np.array([0.5]))
+    objective.at(np.array([0.5]))
     assert objective.evaluations == 2

@@ -59,8 +59,8 @@ def test_start_is_the_reml_estimate_of_balanced_data(problem):
     objective = objective_of(problem)
     start = starting_points(objective.cp, reml=True)[0]
     summary, _ = minimize(objective, np.ones(problem.n_theta), **AUTO)
-    np.testing.assert_allclose(start, summary.theta, rtol=1e-6)
-    d = objective.derivatives(objective.eliminate(start))
+    np.testing.assert_allclose(start, summary.x, rtol=1e-6)
+    d = objective.derivatives(objective.at(start))
     np.testing.assert_allclose(d.gradient, 0.0, atol=1e-8)
 
 
@@ -119,11 +119,11 @@ def test_near_zero_starts_are_left(optimizer, size):
     """The gradient vanishes at L = 0 whatever the data; only G_Psi shows the way out."""
     problem = one_way(slope=True)
     best = minimize(objective_of(problem), np.array([1.0, 0.0, 1.0]), **AUTO)[0]
-    assert np.abs(best.theta).min() > 0.05
+    assert np.abs(best.x).min() > 0.05
     start = size * np.array([1.0, 0.0, 1.0])
     objective = objective_of(problem)
     if size == 0.0:
-        assert not objective.derivatives(objective.eliminate(start)).gradient.any()
+        assert not objective.derivatives(objective.at(start)).gradient.any()
     summary, _ = minimize(objective, start, optimizer=optimizer, settings=Settings())
     assert summary.value == pytest.approx(best.value, abs=1e-6)
     assert summary.converged
@@ -149,7 +149,7 @@ def test_no_boundary_is_missed(reml):
             summary, e = minimize(objective, starting_points(objective.cp, reml=reml)[0], **AUTO)
             assert summary.converged, (kind, seed)
             d = objective.derivatives(e)
-            assert find_escape(objective, e, d, summary.theta) is None, (kind, seed)
+            assert find_escape(objective, e, d, summary.x) is None, (kind, seed)
             for block, G in zip(objective.structure.blocks, objective.psi_gradients(e, d), strict=True):
                 for number, where in block.members:
                     G_term = G[where, where]
@@ -165,13 +165,13 @@ def test_no_boundary_is_missed(reml):
 def test_find_escape_sees_the_way_off_and_none_at_an_optimum():
     objective = objective_of(one_way(slope=True))
     theta = np.array([1.0, 0.0, 0.0])
-    e = objective.eliminate(theta)
+    e = objective.at(theta)
     escape = find_escape(objective, e, objective.derivatives(e), theta, fraction=0.25)
     assert escape is not None
     assert escape.gain > 1.0
-    assert objective(escape.theta) < objective.value(e)
-    summary, e = minimize(objective, escape.theta, **AUTO)
-    assert find_escape(objective, e, objective.derivatives(e), summary.theta) is None
+    assert objective(escape.x) < objective.value(e)
+    summary, e = minimize(objective, escape.x, **AUTO)
+    assert find_escape(objective, e, objective.derivatives(e), summary.x) is None
 
 
 def test_find_escape_respects_the_zeros_of_a_diagonal_term():
@@ -181,11 +181,11 @@ def test_find_escape_respects_the_zeros_of_a_diagonal_term():
     y = (Z * rng.normal(size=(20, 2))[codes]).sum(axis=1) + rng.normal(size=100)
     objective = objective_of(inner(Problem("", (term("g", codes, Z, "diagonal"),), Z, y)))
     theta = np.zeros(2)
-    e = objective.eliminate(theta)
+    e = objective.at(theta)
     escape = find_escape(objective, e, objective.derivatives(e), theta)
-    assert np.count_nonzero(escape.theta) == 1
+    assert np.count_nonzero(escape.x) == 1
     summary, _ = minimize(objective, theta, **AUTO)
-    assert (summary.theta > 0.3).all()
+    assert (summary.x > 0.3).all()
 
 
 def test_singular_fits_get_a_second_opinion(monkeypatch):
@@ -201,8 +201,8 @@ def test_singular_fits_get_a_second_opinion(monkeypatch):
         summary, e = real(target, theta, run, settings)
         if len(calls) == 1:
             poor = np.array([1.0, 0.5, 0.0])
-            e = target.eliminate(poor)
-            summary = type(summary)(**{**summary.__dict__, "theta": poor, "value": target.value(e)})
+            e = target.at(poor)
+            summary = type(summary)(**{**summary.__dict__, "x": poor, "value": target.value(e)})
         return summary, e
 
     monkeypatch.setattr(optimize, "_run_to_proof", first_run_is_poor)
@@ -218,7 +218,7 @@ def test_optimum_has_nonnegative_diagonals_and_true_zeros():
             objective = objective_of(problem)
             for start in starts(problem, 2):
                 summary, e = minimize(objective, -start, **AUTO)
-                for L, at_e in zip(objective.structure.factors(summary.theta), e.L, strict=True):
+                for L, at_e in zip(objective.structure.factors(summary.x), e.L, strict=True):
                     assert (np.diagonal(L) >= 0.0).all()
                     lengths = np.linalg.norm(L, axis=0)
                     assert ((lengths == 0.0) | (lengths > 1e-10)).all()
@@ -269,7 +269,7 @@ def test_newton_works_with_little_residual_variance():
     between = 10 * means.var(ddof=1)
     assert summary.converged
     assert summary.evaluations < 30
-    assert abs(summary.theta[0]) == pytest.approx(np.sqrt((between / within - 1) / 10), rel=1e-5)
+    assert abs(summary.x[0]) == pytest.approx(np.sqrt((between / within - 1) / 10), rel=1e-5)
 
 
 def test_newton_step_descends_on_an_indefinite_hessian():

@@ -35,7 +35,7 @@ def situations(kind: str, sparse: bool, *, reml: bool = True) -> list[tuple[Prob
         singular = theta.copy()
         for block in objective.structure.blocks:
             singular[block.slots[block.cols == block.k - 1]] = 0.0
-        out += [(problem, t, objective.eliminate(t), objective) for t in (theta, singular)]
+        out += [(problem, t, objective.at(t), objective) for t in (theta, singular)]
     return out
 
 

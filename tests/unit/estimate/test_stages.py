@@ -80,7 +80,7 @@ def test_stages_one_by_one_are_the_fit(kind):
     assert problem.control == Control()
     target = lmm.objective(problem)
     summary, e = lmm.optimize(problem)
-    assert target(summary.theta) == pytest.approx(summary.value, abs=1e-10)
+    assert target(summary.x) == pytest.approx(summary.value, abs=1e-10)
     state, whole = lmm.finish(problem, summary, e), lmm.fit_design(design, reml=True)
     assert state.criterion == whole.criterion
     np.testing.assert_array_equal(state.theta, whole.theta)
