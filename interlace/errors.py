@@ -24,8 +24,8 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: What messages say of responses that are not Gaussian.
-NEEDS_GLMM = "needs a generalized linear mixed model, which this version does not fit"
+#: What messages about linear models say of responses that are not Gaussian.
+NEEDS_GLMM = 'needs a generalized linear mixed model: interlace.glmer(..., family="binomial")'
 
 
 class InterlaceError(Exception):

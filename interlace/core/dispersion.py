@@ -62,7 +62,7 @@ class FreeDispersion(WorkingModel):
         w = self.at(eta)
         with np.errstate(all="ignore"):
             loglik = self.phi * self.family.d_dispersion(self.y, w.mu, self.weights, self.phi)
-        return ThetaDerivatives(loglik, -w.score, -w.fisher, -w.observed)
+        return ThetaDerivatives(loglik, -w.score, -self.weighing(w).fisher, -w.observed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,8 @@ class FreeTheta(WorkingModel):
 
     def extra(self, eta: FloatArray) -> ThetaDerivatives:
         """Derivatives with respect to log(theta)."""
-        return ThetaDerivatives(*(self._theta * part for part in self.theta_derivatives(eta)))
+        loglik, score, fisher, observed = (self._theta * part for part in self.theta_derivatives(eta))
+        return ThetaDerivatives(loglik, score, fisher if self.curvature == "expected" else observed, observed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -139,7 +139,9 @@ class Elimination:
         return self.C[i].reshape(block.size, -1).T @ w.reshape(block.size, -1)
 
 
-def eliminate(cp: CrossProducts, L: Sequence[FloatArray], lead: SparseMap | None = None) -> Elimination:
+def eliminate(
+    cp: CrossProducts, L: Sequence[FloatArray], lead: SparseMap | None = None, *, indefinite: bool = False
+) -> Elimination:
     """Eliminate all random effects of the chain and factorize the rest.
 
     Parameters
@@ -149,12 +151,14 @@ def eliminate(cp: CrossProducts, L: Sequence[FloatArray], lead: SparseMap | None
         Relative covariance factor of each block of the structure.
     lead : SparseMap, optional
         Needed with sparse storage.
+    indefinite : bool
+        Whether weights may be negative, so that an A_j with a negative eigenvalue is meant and not rounding.
     """
     structure = cp.structure
     A, P, C, W, S = list(cp.A), dict(cp.P), list(cp.C), [], cp.S
     log_chain = 0.0
     for i in range(structure.n_chain):
-        W_i, logdet = _weights(A[i], L[i])
+        W_i, logdet = _weights(A[i], L[i], indefinite)
         W.append(W_i)
         log_chain += logdet
         if lead is not None:
@@ -173,14 +177,14 @@ def eliminate(cp: CrossProducts, L: Sequence[FloatArray], lead: SparseMap | None
     return Elimination(cp, list(L), A, P, C, W, S, ST, R, log_chain, ok, lead)
 
 
-def _weights(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
+def _weights(A: FloatArray, L: FloatArray, indefinite: bool) -> tuple[FloatArray, float]:
     """W = L (I + L'AL)^-1 L' for every level, shape (q, k, k), and the sum of log det(I + L'AL)."""
     if L.shape[0] == 1:
         psi = L[0, 0] * L[0, 0]
         D = 1.0 + psi * A
         return psi / D, _log_product(D)
     if L.shape[0] == 2:
-        return _weights_of_two(A, L)
+        return _weights_of_two(A, L, indefinite)
     D = L.T @ A @ L
     diagonal = np.arange(L.shape[0])
     D[:, diagonal, diagonal] += 1.0
@@ -188,7 +192,7 @@ def _weights(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
     return L @ inverse @ L.T, logdet
 
 
-def _weights_of_two(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
+def _weights_of_two(A: FloatArray, L: FloatArray, indefinite: bool) -> tuple[FloatArray, float]:
     """:func:`_weights` for two columns, in sums of nonnegative terms: nothing cancels however large L is.
 
     With Psi = LL': W = (Psi + |Psi| adj A) / (1 + tr(Psi A) + |Psi| |A|).
@@ -197,8 +201,8 @@ def _weights_of_two(A: FloatArray, L: FloatArray) -> tuple[FloatArray, float]:
     size = (L[0, 0] * L[1, 1]) ** 2
     a, b, c = A[:, 0, 0], A[:, 0, 1], A[:, 1, 1]
     determinant = a * c - b * b
-    # Rounding of a matrix of rank one; anything more negative is meant (weights of a generalized model may be).
-    determinant[(determinant < 0.0) & (determinant > -1e-12 * np.abs(a * c))] = 0.0
+    if not indefinite:
+        determinant = np.maximum(determinant, 0.0)
     D = 1.0 + ((A @ L) * L).sum(axis=(1, 2)) + size * determinant
     W = np.empty_like(A)
     W[:, 0, 0] = (psi[0, 0] + size * c) / D

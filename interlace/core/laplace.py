@@ -10,7 +10,8 @@ c = W'(eta) h, implicit differentiation of the modes gives
     dd/dPsi_i = sum over levels [(a~ a' + a a~') / 2 - a a'] + derivative of log|H| at fixed weights,
 
 and dd/dL = 2 (dd/dPsi) L, because u = L'a. The subscript o marks the observed information, by which the modes move; W
-in log|H| is the expected one (the convention of lme4), and both agree for canonical links. One further parameter, the
+in log|H| is the expected one (the convention of lme4) unless the model says otherwise, and both agree for canonical
+links. One further parameter, the
 logarithm of a dispersion, adds -2 dl + h'dW + (Z Lambda t)'ds, with dl, dW and ds the derivatives of log density,
 information and score at fixed eta.
 
@@ -35,7 +36,7 @@ from interlace.typing import FloatArray
 
 __all__ = ["Laplace", "LaplaceDerivatives", "Moved"]
 
-#: Step in the logarithm of a dispersion, for second derivatives.
+#: Step for second derivatives.
 _STEP = 1e-5
 
 
@@ -205,8 +206,12 @@ class Laplace:
 
         That of the linear mixed model for the working response at the modes, with sigma = 1: average information for
         theta, the exact block for beta, and the curvature of Psi in theta. A further parameter has the exact second
-        derivatives, by a difference of gradients.
+        derivatives, by a difference of gradients; so has everything in lme4's convention for dispersions, which is far
+        from any linear model.
         """
+        if modes.model.surplus_slope(modes.eta, modes.working):
+            differences = [self._column(modes, d.gradient, i) for i in range(modes.x.size)]
+            return 0.5 * (np.array(differences) + np.array(differences).T)
         e, structure = modes.elimination, self.structure
         n_theta, weights = structure.n_theta, modes.working.fisher
         h = directions(structure, modes.L, d.a)
@@ -227,10 +232,14 @@ class Laplace:
         """Add the row and column of the further parameter to a Hessian in (theta, beta)."""
         if not modes.model.n_extra:
             return H
-        shifted = modes.x.copy()
-        shifted[-1] += _STEP
-        column = (self.derivatives(self.at(shifted)).gradient - gradient) / _STEP
+        column = self._column(modes, gradient, -1)
         return np.block([[H, column[:-1, None]], [column[None, :-1], column[None, -1:]]])
+
+    def _column(self, modes: Modes, gradient: FloatArray, i: int) -> FloatArray:
+        """Second derivatives by the i-th parameter, shape (r,)."""
+        shifted = modes.x.copy()
+        shifted[i] += _STEP
+        return (self.derivatives(self.at(shifted)).gradient - gradient) / _STEP
 
     def _cross_products(self, V: FloatArray) -> tuple[list[FloatArray], FloatArray]:
         """Z'V for the chain, shapes (q_i, k_i, r), and (Z, X)'V for the rest, shape (m, r)."""

@@ -125,9 +125,7 @@ def minimize_newton(
     return summary, point, d
 
 
-def _out_of_valley(
-    target: Target[P, D], x: FloatArray, value: float, point: P
-) -> tuple[FloatArray, float, P]:
+def _out_of_valley(target: Target[P, D], x: FloatArray, value: float, point: P) -> tuple[FloatArray, float, P]:
     """Lowest end of the valleys near ``x``, if it is not higher."""
     for end in valley_ends(target.structure, x, small=_SMALL):
         there = target.at(end)

@@ -136,9 +136,7 @@ def _other_starts(target: Target[P, D], x: FloatArray) -> list[FloatArray]:
     return [np.concatenate([start, others]) for start in starts]
 
 
-def _leave_boundary(
-    target: Target[P, D], summary: OptSummary, point: P, d: D
-) -> FloatArray | None:
+def _leave_boundary(target: Target[P, D], summary: OptSummary, point: P, d: D) -> FloatArray | None:
     """Point with a lower deviance off the boundary, or None when there is none to be seen."""
     if summary.gradient_norm < _FLAT and all(singular_values(L)[0] > _REGULAR for L in point.L):
         # dd/dL = 2 G_Psi L: with a gradient of zero and L far from singular, G_Psi is zero as well.

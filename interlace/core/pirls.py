@@ -47,7 +47,7 @@ class Modes:
     working : Working
         At ``eta``.
     elimination : Elimination
-        Of Lambda'Z'WZ Lambda + I, and X, at ``eta``; W the expected information.
+        Of Lambda'Z'WZ Lambda + I, and X, at ``eta``; W the information that the model's ``curvature`` names.
     conditional : float
         -2 log p(y | eta).
     iterations : int
@@ -118,6 +118,11 @@ class Pirls:
         self._start = [np.zeros((b.q, b.k)) for b in structure.blocks]
         self._gamma = np.zeros(self.X.shape[1])
 
+    def begin_at(self, gamma: FloatArray) -> None:
+        """Begin the next search at these coefficients, shape (p,), and at modes of zero."""
+        self._start = [np.zeros_like(u) for u in self._start]
+        self._gamma = gamma
+
     def random_part(self, b: Sequence[FloatArray]) -> FloatArray:
         """Z b, shape (n,)."""
         total = np.zeros(self.codes[0].size)
@@ -143,7 +148,8 @@ class Pirls:
         v : ndarray, shape (n,)
         """
         cp = self._cross_products(np.maximum(weights, 0.0))
-        if (weights < 0.0).any():
+        indefinite = bool((weights < 0.0).any())
+        if indefinite:
             cp = cp - self._cross_products(np.maximum(-weights, 0.0))
         structure, s, right = self.structure, self.structure.n_chain, self.transposed(v)
         for i in range(s):
@@ -154,7 +160,7 @@ class Pirls:
             cp.S[structure.m_z : -1, -1] = cp.S[-1, structure.m_z : -1] = self.X.T @ v
         # Takes no part in the solution; large, so that the last pivot stays positive.
         cp.S[-1, -1] = 1.0 + float(v @ v) * _AMPLE
-        return eliminate(cp, L, SparseMap(cp) if structure.storage.sparse else None)
+        return eliminate(cp, L, SparseMap(cp) if structure.storage.sparse else None, indefinite=indefinite)
 
     def _cross_products(self, weights: FloatArray) -> CrossProducts:
         root = np.sqrt(weights)[:, None]
@@ -192,7 +198,8 @@ class Pirls:
                 converged = decrement <= _ACCEPTED
                 break
             now = moved
-        if working.observed is not working.fisher:
+        working = model.weighing(working)
+        if working.observed is not working.fisher or not e.ok:
             e = self.solve(L, working.fisher, working.score)
         self._start, self._gamma = now.u, now.gamma
         eta = fixed + now.known
@@ -217,7 +224,7 @@ class Pirls:
         start = self._state(L, fixed, model, self._start, self._gamma)
         if start.value < _HOPELESS:
             return start
-        return self._state(L, fixed, model, [np.zeros_like(x) for x in self._start], np.zeros_like(self._gamma))
+        return self._state(L, fixed, model, [np.zeros_like(x) for x in self._start], self._gamma)
 
     def _state(
         self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel, u: list[FloatArray], gamma: FloatArray

@@ -14,9 +14,9 @@ A value that doubles cannot hold becomes +-1e306.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -34,7 +34,9 @@ from interlace.core.links import Logit
 from interlace.errors import ModelError
 from interlace.typing import FloatArray
 
-__all__ = ["ThetaDerivatives", "Working", "WorkingModel"]
+__all__ = ["Curvature", "ThetaDerivatives", "Working", "WorkingModel"]
+
+Curvature: TypeAlias = Literal["expected", "observed"]
 
 _LARGEST = 1e306
 _EXPONENT = 700.0  # exp() of it is near the largest double
@@ -100,6 +102,8 @@ class WorkingModel:
         Prior weights; numbers of trials for the binomial.
     trials : ndarray, shape (n,), optional
         Numbers of trials of a binomial where the weights are trials times something else.
+    curvature : {"expected", "observed"}
+        Which information is the weight W in log|Lambda'Z'WZ Lambda + I|.
 
     Notes
     -----
@@ -111,6 +115,7 @@ class WorkingModel:
     y: FloatArray
     weights: FloatArray
     trials: FloatArray | None = None
+    curvature: Curvature = "expected"
 
     def at(self, eta: FloatArray) -> Working:
         """Means and derivatives at a linear predictor of shape (n,)."""
@@ -153,6 +158,12 @@ class WorkingModel:
     def canonical(self) -> bool:
         """Whether observed and expected information are the same."""
         return self.link.name == self.family.canonical_link
+
+    def weighing(self, working: Working) -> Working:
+        """Put the information that ``curvature`` asks for in the place of the expected one."""
+        if self.curvature == "expected":
+            return working
+        return replace(working, fisher=working.observed, d_fisher=working.d_observed)
 
     @property
     def n_extra(self) -> int:

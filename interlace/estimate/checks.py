@@ -17,11 +17,11 @@ from interlace.core.newton import newton_step
 from interlace.core.scaling import convert_theta
 from interlace.errors import ConvergenceWarning, ModelError, RankDeficiencyWarning
 from interlace.estimate.derived import dependencies, singular_values
-from interlace.estimate.problem import Problem
-from interlace.estimate.state import Check, FitState
+from interlace.estimate.problem import LinearProblem, Problem
+from interlace.estimate.state import Check, FitState, State
 from interlace.typing import FloatArray
 
-__all__ = ["diagnose", "residual_left", "start_values", "warn"]
+__all__ = ["convergence", "diagnose", "of_every_model", "residual_left", "start_values", "warn"]
 
 #: Condition number of the standardized fixed-effects matrix from which the user is warned.
 CONDITION_LIMIT = 1e6
@@ -36,7 +36,7 @@ _NEAR_PERFECT = 1e-9
 _FARTHEST = 1e6
 
 
-def residual_left(problem: Problem, e: AnyElimination) -> None:
+def residual_left(problem: LinearProblem, e: AnyElimination) -> None:
     """Refuse a fit whose residual variance is zero: its likelihood has no maximum."""
     # The inner response has variance 1.
     share = e.pwrss / problem.cp.n if e.ok else 0.0
@@ -49,7 +49,7 @@ def residual_left(problem: Problem, e: AnyElimination) -> None:
         )
 
 
-def _interpolates(problem: Problem) -> bool:
+def _interpolates(problem: LinearProblem) -> bool:
     """Whether least squares on all columns of X and Z leaves nothing of the response but rounding."""
     rows, blocks = problem.rows, problem.structure.blocks
     n, y = rows.n, rows.Xy[:, -1]
@@ -84,8 +84,13 @@ def start_values(problem: Problem, theta0: FloatArray) -> FloatArray:
 
 def diagnose(state: FitState) -> Iterator[Check]:
     """Checks of a finished fit, worst first."""
-    yield from _convergence(state)
+    yield from convergence(state)
     yield from _near_perfect(state)
+    yield from of_every_model(state)
+
+
+def of_every_model(state: State) -> Iterator[Check]:
+    """Checks that linear and generalized models share, beside convergence."""
     yield from _singularity(state)
     yield from _fixed_effects(state)
     if state.problem.design.n_zero_weight:
@@ -95,12 +100,13 @@ def diagnose(state: FitState) -> Iterator[Check]:
             "weights",
             float(state.problem.design.n_zero_weight),
             None,
-            f"{state.problem.design.n_zero_weight} rows with weight 0 were left out of the fit",
+            f"{state.problem.design.n_zero_weight} rows with weight 0, or with no trials, were left out of the fit",
             "nothing to do; they do not count in nobs",
         )
 
 
-def _convergence(state: FitState) -> Iterator[Check]:
+def convergence(state: State) -> Iterator[Check]:
+    """Whether the optimizer converged."""
     if state.opt.converged:
         return
     _, decrement = newton_step(state.opt.gradient, state.opt.hessian)
@@ -132,7 +138,7 @@ def _near_perfect(state: FitState) -> Iterator[Check]:
         )
 
 
-def _singularity(state: FitState) -> Iterator[Check]:
+def _singularity(state: State) -> Iterator[Check]:
     limit = state.problem.control.singular_tol
     spectra = singular_values(state)
     if all(values[0] >= limit for values in spectra):
@@ -163,7 +169,7 @@ def _equation(names: Sequence[str], j: int, coefficients: FloatArray) -> str:
     return f"{names[j]} = " + (" + ".join(parts).replace("+ -", "- ") or "0")
 
 
-def _fixed_effects(state: FitState) -> Iterator[Check]:
+def _fixed_effects(state: State) -> Iterator[Check]:
     design, basis = state.problem.design, state.problem.basis
     dropped = [name for j, name in enumerate(design.x_names) if j not in set(basis.kept.tolist())]
     if dropped:
@@ -208,7 +214,12 @@ def _condition(R: FloatArray) -> float:
     return float(values[-1] / values[0]) if values[0] > 0.0 else math.inf
 
 
-_CATEGORIES: dict[str, type[Warning]] = {"rank-deficient": RankDeficiencyWarning, "ill-conditioned": LinAlgWarning}
+_OF_THE_FIT = ("not-converged", "separation", "diverging", "near-perfect", "singular")
+_CATEGORIES: dict[str, type[Warning]] = {
+    "response": UserWarning,
+    "rank-deficient": RankDeficiencyWarning,
+    "ill-conditioned": LinAlgWarning,
+}
 
 
 def warn(checks: Sequence[Check], *, stacklevel: int) -> None:
@@ -220,7 +231,7 @@ def warn(checks: Sequence[Check], *, stacklevel: int) -> None:
     stacklevel : int
         As in :func:`warnings.warn`, counted from the caller.
     """
-    fit = [c for c in checks if c.code in ("not-converged", "near-perfect", "singular")]
+    fit = [c for c in checks if c.code in _OF_THE_FIT]
     if fit:
         heading = "singular fit: " if fit[0].code == "singular" else ""
         text = (

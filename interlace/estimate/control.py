@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Control"]
 
 
 @dataclass(frozen=True)
 class Control:
-    """Options for ``fit(..., control=Control(...))``.
+    """Options for ``fit(..., control=Control(...))`` and ``glmer(..., control=Control(...))``.
 
     Attributes
     ----------
@@ -25,9 +25,16 @@ class Control:
         How often the boundary test may send the optimizer on.
     singular_tol : float
         A term is singular when the least variable direction of its random effects has a standard deviation below
-        this fraction of the residual one (covariates in standard units).
+        this fraction of the residual one, in a generalized model below this number (covariates in standard units).
     rank_tol : float
         A fixed-effects column is dropped when earlier ones leave less than this fraction of its length.
+    dispersion : {"ml", "lme4"}
+        Gamma, inverse Gaussian and Gaussian responses of ``glmer``: ``"ml"`` estimates the dispersion together with
+        everything else by maximum likelihood, as glmmTMB does; ``"lme4"`` finds modes and variances with a dispersion
+        of 1 and takes deviance / n for it afterwards, which maximizes no likelihood.
+    information : {"expected", "observed"}
+        Weights in the log-determinant of the Laplace approximation, which differ where the link is not canonical:
+        those of lme4, or those of glmmTMB and of the approximation's definition.
 
     Examples
     --------
@@ -42,6 +49,8 @@ class Control:
     max_restarts: int = 10
     singular_tol: float = 1e-4
     rank_tol: float = 1e-7
+    dispersion: Literal["ml", "lme4"] = "ml"
+    information: Literal["expected", "observed"] = "expected"
 
     def __post_init__(self) -> None:
         """Refuse values that could not be meant."""
@@ -53,3 +62,7 @@ class Control:
             value = getattr(self, name)
             if not (isinstance(value, int) and value >= least):
                 raise ValueError(f"Control: {name} must be a whole number of at least {least}, got {value!r}")
+        for name, choices in (("dispersion", ("ml", "lme4")), ("information", ("expected", "observed"))):
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"Control: {name} must be {' or '.join(map(repr, choices))}, got {value!r}")

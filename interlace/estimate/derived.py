@@ -10,8 +10,7 @@ import scipy.linalg
 from interlace.core import blas, posterior
 from interlace.core.cholmod import AnyElimination
 from interlace.core.terms import split_theta
-from interlace.estimate.problem import objective
-from interlace.estimate.state import FitState
+from interlace.estimate.state import State
 from interlace.typing import FloatArray, IntArray
 
 __all__ = [
@@ -25,15 +24,13 @@ __all__ = [
 ]
 
 
-def elimination(state: FitState) -> AnyElimination:
+def elimination(state: State) -> AnyElimination:
     """Elimination at the estimates (inner basis), for quantities computed on demand."""
-    target = objective(state.problem)
     with blas.limited(state.problem.structure.m):
-        found: AnyElimination = target.at(state.opt.x)
-        return found
+        return state.elimination()
 
 
-def conditional_covariances(state: FitState) -> tuple[FloatArray, ...]:
+def conditional_covariances(state: State) -> tuple[FloatArray, ...]:
     """Covariance of the conditional modes of each level given theta, sigma and beta, as lme4's ``condVar``.
 
     Returns
@@ -47,18 +44,18 @@ def conditional_covariances(state: FitState) -> tuple[FloatArray, ...]:
     for block, values in zip(state.problem.structure.blocks, by_block, strict=True):
         for number, where in block.members:
             M = state.problem.bases[number].M
-            found[number] = state.sigma**2 * (M @ values[:, where, where] @ M.T)
+            found[number] = state.unit**2 * (M @ values[:, where, where] @ M.T)
     return tuple(found[i] for i in range(len(found)))
 
 
 def linear_predictor_variance(
-    state: FitState, X: FloatArray, Z: Sequence[FloatArray | None], codes: Sequence[IntArray | None]
+    state: State, X: FloatArray, Z: Sequence[FloatArray | None], codes: Sequence[IntArray | None]
 ) -> FloatArray:
     """Variance of x'beta_hat + z'(b_hat - b) for new rows, from the joint covariance of beta_hat and b_hat - b.
 
     Parameters
     ----------
-    state : FitState
+    state : State
     X : ndarray, shape (m, p)
         The kept fixed-effects columns.
     Z : sequence of ndarray, shapes (m, k_i), or None
@@ -85,7 +82,7 @@ def linear_predictor_variance(
         block_Z.append(columns)
         block_codes.append(level)
     with blas.limited(problem.structure.m):
-        variance = state.sigma**2 * posterior.quadratic_forms(e, inner_X, block_Z, block_codes)
+        variance = state.unit**2 * posterior.quadratic_forms(e, inner_X, block_Z, block_codes)
     for z, c, psi in zip(Z, codes, term_covariances(state), strict=True):
         if z is not None and c is not None:
             unseen = c < 0
@@ -93,17 +90,17 @@ def linear_predictor_variance(
     return variance
 
 
-def term_factors(state: FitState) -> tuple[FloatArray, ...]:
+def term_factors(state: State) -> tuple[FloatArray, ...]:
     """Relative covariance factors L, lower triangular (k_i, k_i), of each term in the basis of the formula."""
     return tuple(split_theta(state.problem.shapes, state.theta))
 
 
-def term_covariances(state: FitState) -> tuple[FloatArray, ...]:
+def term_covariances(state: State) -> tuple[FloatArray, ...]:
     """Covariance matrices sigma^2 L L', shapes (k_i, k_i), of each term."""
-    return tuple(state.sigma**2 * (L @ L.T) for L in term_factors(state))
+    return tuple(state.unit**2 * (L @ L.T) for L in term_factors(state))
 
 
-def singular_values(state: FitState) -> tuple[FloatArray, ...]:
+def singular_values(state: State) -> tuple[FloatArray, ...]:
     """Singular values of each term's factor with its covariates in standard units, ascending.
 
     The smallest one is the standard deviation, relative to sigma, of the least variable direction of the random
@@ -113,7 +110,7 @@ def singular_values(state: FitState) -> tuple[FloatArray, ...]:
     return tuple(np.asarray(np.linalg.svd(L, compute_uv=False)[::-1]) for L in factors)
 
 
-def dependencies(state: FitState) -> tuple[dict[int, FloatArray], ...]:
+def dependencies(state: State) -> tuple[dict[int, FloatArray], ...]:
     """Random effects that the others of their term determine, in a degenerate fit.
 
     Where the covariance matrix of a term has rank k - r, r of its effects are linear functions of the rest at every

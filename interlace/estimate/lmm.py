@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from interlace.core.scaling import Response, convert_theta
 from interlace.core.start import starting_points
 from interlace.estimate import checks, refusals
 from interlace.estimate.control import Control
-from interlace.estimate.problem import Problem, objective, prepare
+from interlace.estimate.problem import LinearProblem, by_term, objective, prepare
 from interlace.estimate.state import FitState
 from interlace.typing import FloatArray, Optimizer
 
@@ -61,7 +60,7 @@ def at_theta(design: Design, theta: FloatArray, *, reml: bool, control: Control 
     return state_at(problem, theta)
 
 
-def state_at(problem: Problem, theta: FloatArray) -> FitState:
+def state_at(problem: LinearProblem, theta: FloatArray) -> FitState:
     """Estimates of beta, b and sigma at ``theta`` (basis of the formula)."""
     target = objective(problem)
     inner = convert_theta(problem.terms, problem.bases, np.asarray(theta, dtype=np.float64), to_user=False)
@@ -83,7 +82,7 @@ def state_at(problem: Problem, theta: FloatArray) -> FitState:
 
 
 def optimize(
-    problem: Problem, *, optimizer: Optimizer = "auto", theta0: FloatArray | None = None
+    problem: LinearProblem, *, optimizer: Optimizer = "auto", theta0: FloatArray | None = None
 ) -> tuple[OptSummary, AnyElimination]:
     """Minimize the profiled deviance; summary and elimination are in the inner basis."""
     target = objective(problem)
@@ -96,7 +95,7 @@ def optimize(
     return summary, e
 
 
-def finish(problem: Problem, summary: OptSummary, e: AnyElimination) -> FitState:
+def finish(problem: LinearProblem, summary: OptSummary, e: AnyElimination) -> FitState:
     """Estimates in the basis of the formula from an elimination in the inner basis."""
     design, scale = problem.design, problem.response.scale
     N = problem.cp.n - (problem.structure.p if problem.reml else 0)
@@ -108,7 +107,7 @@ def finish(problem: Problem, summary: OptSummary, e: AnyElimination) -> FitState
     if problem.reml:
         criterion += 2.0 * problem.basis.log_det
     user_theta = convert_theta(problem.terms, problem.bases, summary.x, to_user=True)
-    modes = [scale * (b @ M.T) for b, M in _by_term(problem, posterior.modes(e))]
+    modes = [scale * (b @ M.T) for b, M in by_term(problem, posterior.modes(e))]
     X = design.X if problem.basis.kept.size == design.X.shape[1] else design.X[:, problem.basis.kept]
     fixed = X @ beta
     if design.offset is not None:
@@ -133,16 +132,6 @@ def finish(problem: Problem, summary: OptSummary, e: AnyElimination) -> FitState
     )
     found = tuple(checks.diagnose(state))
     return replace(state, checks=found) if found else state
-
-
-def _by_term(problem: Problem, by_block: Sequence[FloatArray]) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Columns of block arrays (q, k) and the change of basis M, for each term of the design in turn."""
-    found = {}
-    for block, values in zip(problem.structure.blocks, by_block, strict=True):
-        for number, where in block.members:
-            found[number] = values[:, where]
-    for number, basis in enumerate(problem.bases):
-        yield found[number], basis.M
 
 
 def refit_response(state: FitState, y: FloatArray, *, optimizer: Optimizer = "auto") -> FitState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,13 @@ from interlace.core.structure import Structure, analyze, with_cholmod
 from interlace.core.terms import Term, gather_blocks
 from interlace.estimate import refusals
 from interlace.estimate.control import Control
-from interlace.typing import FloatArray
+from interlace.typing import FloatArray, IntArray
 from interlace.typing import Structure as CovarianceStructure
 
 if TYPE_CHECKING:
     from interlace.frames.design import Design
 
-__all__ = ["Problem", "objective", "prepare"]
+__all__ = ["Layout", "LinearProblem", "Problem", "by_term", "lay_out", "objective", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -32,30 +33,21 @@ class Problem:
     Attributes
     ----------
     design : Design
-    reml : bool
     control : Control
     terms : tuple of Term
         In the order of the design, covariates in the basis of the formula.
     bases : tuple of TermBasis
         To the inner basis of each term.
     basis : FixedBasis
-    response : Response
     structure : Structure
-    rows : Rows
-        Weighted rows in the inner basis.
-    cp : CrossProducts
     """
 
     design: Design
-    reml: bool
     control: Control
     terms: tuple[Term, ...]
     bases: tuple[TermBasis, ...]
     basis: FixedBasis
-    response: Response
     structure: Structure
-    rows: Rows
-    cp: CrossProducts
 
     @property
     def shapes(self) -> tuple[tuple[int, CovarianceStructure], ...]:
@@ -63,7 +55,78 @@ class Problem:
         return tuple((t.k, t.structure) for t in self.terms)
 
 
-def prepare(design: Design, *, reml: bool, control: Control | None = None) -> Problem:
+@dataclass(frozen=True)
+class LinearProblem(Problem):
+    """A linear model, from the cross-products of its weighted rows.
+
+    Attributes
+    ----------
+    reml : bool
+    response : Response
+    rows : Rows
+        Weighted rows in the inner basis.
+    cp : CrossProducts
+    """
+
+    reml: bool
+    response: Response
+    rows: Rows
+    cp: CrossProducts
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Random-effects terms in the inner basis and in elimination order.
+
+    Attributes
+    ----------
+    terms : tuple of Term
+        In the order of the design, covariates in the basis of the formula.
+    bases : tuple of TermBasis
+    structure : Structure
+    codes : list of ndarray of int64, shapes (n,)
+        Per block of the structure.
+    Z : list of ndarray, shapes (n, k_i)
+        Weighted, in the inner basis.
+    """
+
+    terms: tuple[Term, ...]
+    bases: tuple[TermBasis, ...]
+    structure: Structure
+    codes: list[IntArray]
+    Z: list[FloatArray]
+
+
+def lay_out(
+    design: Design, p: int, *, root: FloatArray | None = None, typical_weight: float = 1.0, cholmod: bool = True
+) -> Layout:
+    """Choose bases and elimination order.
+
+    Parameters
+    ----------
+    design : Design
+    p : int
+        Fixed-effects columns in the fit.
+    root : ndarray, shape (n,), optional
+        Square roots of the weights, by which Z is multiplied.
+    typical_weight : float
+        Size of the weights, which theta is then free of.
+    cholmod : bool
+        Whether a sparse factorization may be used.
+    """
+    terms = tuple(Term(t.group, t.codes, t.Z, len(t.levels), t.structure) for t in design.terms)
+    bases = tuple(TermBasis.of(t, typical_weight=typical_weight) for t in terms)
+    inner = [replace(t, Z=_weighted(t.Z @ b.M, root)) for t, b in zip(terms, bases, strict=True)]
+    blocks, codes, Z = gather_blocks(inner)
+    n_theta = sum(block.slots.size for block in blocks)
+    structure, order = analyze(blocks, codes, p, n_theta)
+    if cholmod and worth_it(structure, [codes[i] for i in order]):
+        structure, order = with_cholmod(structure, order)
+    refusals.affordable(structure, terms)
+    return Layout(terms, bases, structure, [codes[i] for i in order], [Z[i] for i in order])
+
+
+def prepare(design: Design, *, reml: bool, control: Control | None = None) -> LinearProblem:
     """Check the design, change to the inner basis and form the cross-products."""
     control = control or Control()
     refusals.identifiable(design)
@@ -74,30 +137,30 @@ def prepare(design: Design, *, reml: bool, control: Control | None = None) -> Pr
     inner_X = basis.forward(X)
     response = Response.of(inner_X, y if root is None else y * root)
     refusals.residual_spread(design, basis, response)
-    terms = tuple(Term(t.group, t.codes, t.Z, len(t.levels), t.structure) for t in design.terms)
     log_weights = 0.0 if design.weights is None else float(np.log(design.weights).sum())
-    typical = math.exp(log_weights / design.y.size)
-    bases = tuple(TermBasis.of(t, typical_weight=typical) for t in terms)
-    inner = [replace(t, Z=_weighted(t.Z @ b.M, root)) for t, b in zip(terms, bases, strict=True)]
-    blocks, codes, Z = gather_blocks(inner)
-    n_theta = sum(block.slots.size for block in blocks)
-    structure, order = analyze(blocks, codes, basis.kept.size, n_theta)
-    if worth_it(structure, [codes[i] for i in order]):
-        structure, order = with_cholmod(structure, order)
-    refusals.affordable(structure, terms)
-    Xy = np.column_stack([inner_X, response.values])
-    rows = Rows([codes[i] for i in order], [Z[i] for i in order], Xy, log_weights)
-    cp = CrossProducts.from_rows(structure, rows)
-    refusals.absorbed(design, bases, cp)
-    return Problem(design, reml, control, terms, bases, basis, response, structure, rows, cp)
+    found = lay_out(design, basis.kept.size, root=root, typical_weight=math.exp(log_weights / design.y.size))
+    rows = Rows(found.codes, found.Z, np.column_stack([inner_X, response.values]), log_weights)
+    cp = CrossProducts.from_rows(found.structure, rows)
+    refusals.absorbed(design, found.bases, cp)
+    return LinearProblem(design, control, found.terms, found.bases, basis, found.structure, reml, response, rows, cp)
 
 
 def _weighted(Z: FloatArray, root: FloatArray | None) -> FloatArray:
     return Z if root is None else Z * root[:, None]
 
 
-def objective(problem: Problem) -> AnyObjective:
+def objective(problem: LinearProblem) -> AnyObjective:
     """Profiled deviance in the inner basis."""
     if problem.structure.storage.cholmod:
         return SparseObjective(problem.cp, reml=problem.reml)
     return Objective(problem.cp, reml=problem.reml)
+
+
+def by_term(problem: Problem, by_block: Sequence[FloatArray]) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Columns of block arrays (q, k) and the change of basis M, for each term of the design in turn."""
+    found = {}
+    for block, values in zip(problem.structure.blocks, by_block, strict=True):
+        for number, where in block.members:
+            found[number] = values[:, where]
+    for number, basis in enumerate(problem.bases):
+        yield found[number], basis.M

@@ -29,8 +29,14 @@ _LARGEST = 1e70
 _MEMORY_LIMIT = 16.0
 
 
-def identifiable(design: Design) -> None:
+def identifiable(design: Design, *, residual: bool = True) -> None:
     """Refuse models whose variance components the data cannot tell apart.
+
+    Parameters
+    ----------
+    design : Design
+    residual : bool
+        Whether a residual variance or dispersion is estimated; without one, an effect of every row is allowed.
 
     Raises
     ------
@@ -52,12 +58,12 @@ def identifiable(design: Design) -> None:
                 f"grouping factor {term.group!r} has only one level in the rows used ({term.levels.tolist()[0]!r}); "
                 "a random effect needs at least two: drop the term or check the data"
             )
-        if q >= n:
+        if residual and q >= n:
             raise ModelError(
                 f"grouping factor {term.group!r} has as many levels ({q}) as there are rows ({n}); its random effects "
                 "cannot be told from the residuals: use a coarser grouping factor or drop the term"
             )
-        if q * k >= n:
+        if residual and q * k >= n:
             raise ModelError(
                 f"term ({' + '.join(term.names)} | {term.group}) has {q * k} random effects ({q} levels x {k}) for {n} "
                 "rows; its variances cannot be told from the residual variance: take columns out of the term"

@@ -1,15 +1,18 @@
-"""The numbers of one fitted linear mixed model, as arrays."""
+"""The numbers of one fitted model, as arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from interlace.core.optsummary import OptSummary
-from interlace.estimate.problem import Problem
+from interlace.estimate.problem import LinearProblem, Problem, objective
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["Check", "FitState"]
+if TYPE_CHECKING:
+    from interlace.core.cholmod import AnyElimination
+
+__all__ = ["Check", "FitState", "State"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,80 @@ class Check:
     advice: str
 
 
+class State(Protocol):
+    """What the fits of linear and of generalized models have in common; read only.
+
+    Random effects have the covariance ``unit**2 L L'``, with L the factors that theta fills.
+    """
+
+    @property
+    def theta(self) -> FloatArray:
+        """Covariance parameters, shape (n_theta,)."""
+
+    @property
+    def beta(self) -> FloatArray:
+        """Fixed effects, shape (p,)."""
+
+    @property
+    def beta_cov(self) -> FloatArray:
+        """Covariance of ``beta``, shape (p, p)."""
+
+    @property
+    def sigma(self) -> float:
+        """Residual standard deviation, or root of the dispersion."""
+
+    @property
+    def unit(self) -> float:
+        """Standard deviation that theta is relative to."""
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether a residual variance or dispersion was estimated."""
+
+    @property
+    def n_extra(self) -> int:
+        """Parameters that count beside theta and beta."""
+
+    @property
+    def modes(self) -> tuple[FloatArray, ...]:
+        """Conditional modes of each term, shapes (q_i, k_i)."""
+
+    @property
+    def criterion(self) -> float:
+        """-2 log(likelihood), or the REML criterion."""
+
+    @property
+    def reml(self) -> bool:
+        """Whether the fit is by REML."""
+
+    @property
+    def kept(self) -> IntArray:
+        """Columns of X in the fit, shape (p,)."""
+
+    @property
+    def fixed(self) -> FloatArray:
+        """X beta + offset, shape (n,)."""
+
+    @property
+    def fitted(self) -> FloatArray:
+        """Means given the modes, shape (n,)."""
+
+    @property
+    def opt(self) -> OptSummary:
+        """What the optimizer did."""
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What was found about the fit."""
+
+    @property
+    def problem(self) -> Problem:
+        """What was optimized."""
+
+    def elimination(self) -> AnyElimination:
+        """Elimination of (Z, X) at the estimates."""
+
+
 @dataclass(frozen=True)
 class FitState:
     """Estimates of a linear mixed model; t terms, p kept fixed-effects columns, n rows.
@@ -62,7 +139,7 @@ class FitState:
         X beta + offset, and that plus Z b.
     opt : OptSummary
     checks : tuple of Check
-    problem : Problem
+    problem : LinearProblem
         Cross-products and structure, for everything computed on demand.
     """
 
@@ -78,4 +155,24 @@ class FitState:
     fitted: FloatArray
     opt: OptSummary
     checks: tuple[Check, ...]
-    problem: Problem
+    problem: LinearProblem
+
+    @property
+    def unit(self) -> float:
+        """Theta is relative to the residual standard deviation."""
+        return self.sigma
+
+    @property
+    def has_scale(self) -> bool:
+        """A linear model has a residual variance."""
+        return True
+
+    @property
+    def n_extra(self) -> int:
+        """One: the residual variance."""
+        return 1
+
+    def elimination(self) -> AnyElimination:
+        """Elimination at the estimates (inner basis), for quantities computed on demand."""
+        found: AnyElimination = objective(self.problem).at(self.opt.x)
+        return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Collection
 
-from interlace.errors import NEEDS_GLMM, FormulaError
+from interlace.errors import FormulaError
 from interlace.frames.names import CONTRAST_CLASSES, encode
 from interlace.frames.nesting import GroupReader, counted
 from interlace.frames.safety import canonical
@@ -239,7 +239,7 @@ class _Reader(Cursor):
         if token.text in ("diag", "us"):
             return self.structured(token.text, inner)
         if token.text == "cbind":
-            raise FormulaError(f"cbind(successes, failures) belongs on the left of '~', and {NEEDS_GLMM}")
+            raise FormulaError("cbind(successes, failures) is a binomial response: it belongs on the left of '~'")
         return Factor(read_expression(self.tokens[start : end + 1], self.extra, what="a term"))
 
     def structured(self, name: str, inner: list[Token]) -> Node:

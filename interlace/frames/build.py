@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from interlace.errors import NEEDS_GLMM, DataError, FormulaError
+from interlace.errors import DataError, FormulaError
 from interlace.frames.adapt import Table
 from interlace.frames.design import Design, DesignSpec, RandomSpec, RandomTerm
 from interlace.frames.encode import Encoder, assemble, fit_encoder, recoded
@@ -18,7 +18,7 @@ from interlace.frames.grouping import fit_group, restrict_group
 from interlace.frames.levels import compact
 from interlace.frames.names import RESERVED, suggest, unknown_message
 from interlace.frames.parse import Formula, RandomPart, parse, with_columns
-from interlace.frames.response import offset_term, response_values
+from interlace.frames.response import check_family, offset_term, prior_weights, response_values
 from interlace.frames.rows import Rows
 from interlace.frames.select import PerRow, per_row, select_rows
 from interlace.frames.terms import scope
@@ -41,6 +41,7 @@ def build_design(
     covariance: Mapping[str, str] | None = None,
     na_action: str = "drop",
     extra_transforms: Mapping[str, Callable[..., Any]] | None = None,
+    family: str | None = None,
 ) -> Design:
     """Turn a formula and data into arrays.
 
@@ -63,6 +64,11 @@ def build_design(
         Leave out rows with a missing value in any column used, or refuse them.
     extra_transforms : mapping from name to function, optional
         Functions of the caller's that the formula may call.
+    family : str, optional
+        Name of the response's family; None for a linear model. For ``"binomial"`` the left-hand side may also be
+        true/false values, a factor or text of two levels (the second is success), a comparison, or
+        ``cbind(successes, failures)``, whose rows without trials are left out as those of weight zero are. Whether the
+        numbers are possible for the family is not checked here.
 
     Returns
     -------
@@ -76,6 +82,7 @@ def build_design(
     contrasts, extra = _mapping("contrasts", contrasts), _mapping("extra_transforms", extra_transforms)
     covariance = _mapping("covariance", covariance)
     parsed = _parsed(formula, groups, random, contrasts, extra)
+    check_family(parsed, family)
     if na_action not in ("drop", "raise"):
         raise DataError(f"na_action must be 'drop' or 'raise', not {na_action!r}")
     table = Table(data)
@@ -86,9 +93,11 @@ def build_design(
     every = dict.fromkeys(
         [*parsed.columns, *(p.column for p in (weight, shift) if p is not None and p.column is not None)]
     )
-    rows, n_zero = select_rows(table, every, weight, shift, na_action)
+    complete, n_zero = select_rows(table, every, weight, shift, na_action)
 
-    y = response_values(parsed, rows)
+    outcome, rows = response_values(parsed, complete, family, extra)
+    given = None if weight is None else np.array(rows.take(weight.values))
+    prior, trials = prior_weights(outcome, given)
     encoders = _encoders({code for term in parsed.terms for code in term}, rows, contrasts, extra)
     _check_contrasts(contrasts, encoders)
     blocks = scope(parsed.terms, lambda code: encoders[code].categorical)
@@ -100,13 +109,13 @@ def build_design(
         offset_column=None if shift is None else shift.column,
         offset_given=shift is not None and shift.column is None,
         weights_column=None if weight is None else weight.column,
-        covariance={term.key: term.structure for term in terms},
+        covariance={term.key: term.structure for term in terms}, success=outcome.success,
     )  # fmt: skip
     design = Design(
-        formula=parsed.with_structures(written).text, response=parsed.response.name, y=y, X=X, x_names=x_names,
-        terms=terms, weights=None if weight is None else np.array(rows.take(weight.values)),
+        formula=parsed.with_structures(written).text, response=parsed.response.name, y=outcome.y, X=X, x_names=x_names,
+        terms=terms, weights=prior, trials=trials,
         offset=_offset_values(parsed, rows, shift), rows=rows.positions, complete=rows.positions,
-        n_zero_weight=n_zero, x_terms=parsed.x_terms, assign=assign, spec=spec,
+        n_zero_weight=n_zero + complete.n - rows.n, x_terms=parsed.x_terms, assign=assign, spec=spec,
         columns={name: table.column(name).kept for name in every}, all_index=table.index,
     )  # fmt: skip
     return design if parsed.plain else _without_undefined(design, na_action)
@@ -134,10 +143,7 @@ def _parsed(formula: str, groups: Any, random: Any, contrasts: Mapping[str, Any]
             raise FormulaError(f"extra_transforms names {name!r}, which means something in formulas already; rename it")
         if not (callable(function) and name.isidentifier() and "__" not in name):
             raise TypeError(f"extra_transforms[{name!r}] must be a function under a plain name")
-    parsed = parse(formula, _texts("groups", groups), _texts("random", random), frozenset(extra))
-    if parsed.response.kind == "cbind":
-        raise FormulaError(f"cbind(successes, failures) is a binomial response, which {NEEDS_GLMM}")
-    return parsed
+    return parse(formula, _texts("groups", groups), _texts("random", random), frozenset(extra))
 
 
 def grouping_factors(
@@ -317,5 +323,6 @@ def _subset(design: Design, keep: IntArray) -> Design:
         spec=replace(design.spec, random=tuple(random)), terms=tuple(parts), rows=design.rows[keep],
         y=design.y[keep], X=np.ascontiguousarray(design.X[keep]),
         weights=None if design.weights is None else design.weights[keep],
+        trials=None if design.trials is None else design.trials[keep],
         offset=None if design.offset is None else design.offset[keep],
     )  # fmt: skip

@@ -106,6 +106,8 @@ class DesignSpec:
     weights_column : str or None
     covariance : mapping
         Structure of each term by its key.
+    success : str or None
+        What counts as 1 in a response of two kinds that are not numbers: a level, or ``True``.
     """
 
     formula: Formula
@@ -117,6 +119,7 @@ class DesignSpec:
     offset_given: bool
     weights_column: str | None
     covariance: Mapping[str, Structure]
+    success: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,19 +133,22 @@ class Design:
     response : str
         Text of the left-hand side.
     y : ndarray, shape (n,)
+        Response; for ``cbind(successes, failures)`` the proportions of successes, and 0 or 1 for a response of two
+        kinds.
     X : ndarray, shape (n, p)
     x_names : tuple of str, length p
     terms : tuple of RandomTerm
         In lme4's order: as in the formula when the numbers of levels never rise, else sorted by falling number of
         levels with ties reversed.
     weights, offset : ndarray, shape (n,), or None
+        For ``cbind(successes, failures)`` the weights are the numbers of trials, times those given.
     rows : ndarray of int64, shape (n,)
         Positions in the caller's frame of the rows in use.
     complete : ndarray of int64
         Positions of the rows on which the formula was evaluated: those in use, and those that an expression such as
         ``lag(x)`` or ``log(-1)`` then left out.
     n_zero_weight : int
-        Rows left out because their weight is zero.
+        Rows left out because their weight is zero, or because ``cbind(successes, failures)`` has no trials there.
     x_terms : tuple of str
         Fixed-effects terms: ``Intercept``, ``Days``, ``a:b``.
     assign : tuple of int, length p
@@ -150,6 +156,8 @@ class Design:
     spec : DesignSpec
     columns : mapping from column name to pandas.Series
         Every column used, all rows of the caller's frame.
+    trials : ndarray, shape (n,), or None
+        Numbers of trials of ``cbind(successes, failures)`` where the weights are these times something else.
     """
 
     formula: str
@@ -168,6 +176,7 @@ class Design:
     spec: DesignSpec
     columns: Mapping[str, pd.Series[Any]] = field(repr=False)
     all_index: pd.Index[Any] = field(repr=False)
+    trials: FloatArray | None = None
 
     @cached_property
     def index(self) -> pd.Index[Any]:

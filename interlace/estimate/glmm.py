@@ -1,0 +1,192 @@
+"""Fit a generalized linear mixed model in four stages: prepare, target, optimize, finish; each can be called alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interlace.core import blas
+from interlace.core.dispersion import FreeDispersion, FreeTheta, ProfiledDispersion
+from interlace.core.familybase import Family
+from interlace.core.linkbase import Link
+from interlace.core.optimize import Settings, minimize
+from interlace.core.optsummary import OptSummary
+from interlace.core.pirls import Modes
+from interlace.core.scaling import convert_theta
+from interlace.estimate import checks
+from interlace.estimate.control import Control
+from interlace.estimate.glmm_checks import diagnose
+from interlace.estimate.glmm_problem import GlmmProblem, prepare_glmm, target
+from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.problem import by_term
+from interlace.typing import FloatArray, Optimizer
+
+if TYPE_CHECKING:
+    from interlace.frames.design import Design
+
+__all__ = ["finish", "fit_glmm", "optimize", "prepare_glmm", "refit_glmm", "state_at", "target"]
+
+#: Starting standard deviation of every random effect, in standard units.
+_START = 0.5
+
+
+def fit_glmm(
+    design: Design,
+    family: Family,
+    link: Link,
+    *,
+    nodes: int = 1,
+    free_theta: bool = False,
+    optimizer: Optimizer = "auto",
+    theta0: FloatArray | None = None,
+    control: Control | None = None,
+) -> GlmmState:
+    """Prepare, optimize and finish.
+
+    Parameters
+    ----------
+    design : Design
+    family : Family
+    link : Link
+    nodes : int
+        lme4's ``nAGQ``.
+    free_theta : bool
+        Whether the theta of a negative binomial family is estimated.
+    optimizer : {"auto", "lbfgsb", "bobyqa"}
+    theta0 : ndarray, shape (n_theta,), optional
+        Starting point in lme4's order.
+    control : Control, optional
+
+    Returns
+    -------
+    GlmmState
+    """
+    problem = prepare_glmm(design, family, link, nodes=nodes, free_theta=free_theta, control=control)
+    return _estimated(problem, optimizer=optimizer, theta0=theta0)
+
+
+def _estimated(problem: GlmmProblem, *, optimizer: Optimizer, theta0: FloatArray | None = None) -> GlmmState:
+    with blas.limited(problem.structure.m):
+        return finish(problem, *optimize(problem, optimizer=optimizer, theta0=theta0))
+
+
+def optimize(
+    problem: GlmmProblem, *, optimizer: Optimizer = "auto", theta0: FloatArray | None = None
+) -> tuple[OptSummary, Modes]:
+    """Minimize the deviance; summary and modes are in the inner basis."""
+    deviance = target(problem)
+    start = starting_point(problem, theta0)
+    control = problem.control
+    settings = Settings(control.tol, control.max_iterations, control.max_restarts)
+    return minimize(deviance, start, optimizer=optimizer, settings=settings)
+
+
+def starting_point(problem: GlmmProblem, theta0: FloatArray | None = None) -> FloatArray:
+    """Where the optimizer begins: coefficients of the model without random effects, and moderate variances.
+
+    Parameters
+    ----------
+    problem : GlmmProblem
+    theta0 : ndarray, shape (n_theta,), optional
+        Start of theta, basis of the formula.
+
+    Returns
+    -------
+    ndarray, shape (r,)
+    """
+    if theta0 is None:
+        theta = np.zeros(problem.structure.n_theta)
+        for block in problem.structure.blocks:
+            theta[block.slots[block.rows == block.cols]] = _START
+    else:
+        theta = checks.start_values(problem, theta0)
+    beta = problem.beta if problem.nodes else np.empty(0)
+    return np.concatenate([theta, beta, problem.model.extra_start])
+
+
+def finish(problem: GlmmProblem, summary: OptSummary, modes: Modes) -> GlmmState:
+    """Estimates in the basis of the formula from modes in the inner basis."""
+    n_theta = problem.structure.n_theta
+    inner_beta = modes.gamma if problem.nodes == 0 else summary.x[n_theta : n_theta + problem.X.shape[1]]
+    b = [u @ L.T for u, L in zip(modes.u, modes.L, strict=True)]
+    if not modes.converged:
+        summary = replace(summary, converged=False, message="the conditional modes did not converge")
+    state = GlmmState(
+        theta=convert_theta(problem.terms, problem.bases, summary.x[:n_theta], to_user=True),
+        beta=problem.basis.backward(inner_beta),
+        sigma=_sigma(modes),
+        modes=tuple(values @ M.T for values, M in by_term(problem, b)),
+        criterion=summary.value,
+        kept=problem.basis.kept,
+        fixed=problem.X @ inner_beta + problem.offset,
+        eta=modes.eta,
+        fitted=modes.working.mu,
+        model=modes.model,
+        opt=summary,
+        checks=(),
+        problem=problem,
+    )
+    found = tuple(diagnose(state))
+    if any(check.code in ("separation", "diverging") for check in found):
+        state = replace(state, opt=replace(summary, converged=False, message="the likelihood has no maximum"))
+    return replace(state, checks=found) if found else state
+
+
+def _sigma(modes: Modes) -> float:
+    """Root of the dispersion; in lme4's convention that of the penalized weighted residual sum of squares over n."""
+    model = modes.model
+    if isinstance(model, FreeDispersion):
+        return float(np.sqrt(model.phi))
+    if isinstance(model, ProfiledDispersion):
+        mu = modes.working.mu
+        squares = float(np.sum(model.weights * (model.y - mu) ** 2 / model.family.variance(mu)))
+        return float(np.sqrt((squares + modes.penalty) / model.y.size))
+    return 1.0
+
+
+def state_at(problem: GlmmProblem, x: FloatArray) -> GlmmState:
+    """Everything that a fit returns, at given parameters of the inner basis and without an optimizer."""
+    deviance = target(problem)
+    with blas.limited(problem.structure.m):
+        modes = deviance.at(np.asarray(x, dtype=np.float64))
+        d = deviance.derivatives(modes)
+        summary = OptSummary(
+            optimizer="none",
+            x=modes.x,
+            value=deviance.value(modes),
+            converged=True,
+            iterations=0,
+            evaluations=1,
+            gradient=d.gradient,
+            hessian=deviance.information(modes, d),
+            message="evaluated at given parameters",
+        )
+        return finish(problem, summary, modes)
+
+
+def refit_glmm(state: GlmmState, y: FloatArray, *, optimizer: Optimizer = "auto") -> GlmmState:
+    """Fit the same design to another response.
+
+    Parameters
+    ----------
+    state : GlmmState
+    y : ndarray, shape (n,)
+        In the form of ``state.problem.design.y``: proportions for a binomial family.
+    optimizer : {"auto", "lbfgsb", "bobyqa"}
+
+    Returns
+    -------
+    GlmmState
+    """
+    old = state.problem
+    problem = prepare_glmm(
+        replace(old.design, y=y),
+        old.model.family,
+        old.model.link,
+        nodes=old.nodes,
+        free_theta=isinstance(old.model, FreeTheta),
+        control=old.control,
+    )
+    return _estimated(problem, optimizer=optimizer)

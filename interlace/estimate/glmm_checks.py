@@ -1,0 +1,101 @@
+"""What is wrong with the fit of a generalized linear mixed model, as :class:`Check` records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from interlace.core.families import Binomial, Poisson
+from interlace.core.separation import separating_direction
+from interlace.estimate import checks
+from interlace.estimate.derived import term_covariances
+from interlace.estimate.glmm_problem import LOGARITHMIC
+from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.state import Check
+
+__all__ = ["diagnose"]
+
+#: Linear predictor from which separation is looked for: probabilities within 5e-5 of 0 or 1.
+_EXTREME = 10.0
+#: Standard deviation of random effects on the scale of the linear predictor that no data can support.
+_DIVERGING = 30.0
+
+
+def diagnose(state: GlmmState) -> Iterator[Check]:
+    """Checks of a finished fit, worst first."""
+    yield from checks.convergence(state)
+    separated = list(_separation(state))
+    yield from separated
+    if not separated:
+        yield from _diverging(state)
+    yield from checks.of_every_model(state)
+    yield from _response(state)
+
+
+def _separation(state: GlmmState) -> Iterator[Check]:
+    """Whether the fixed effects predict some rows perfectly, so that the likelihood rises forever."""
+    model, problem = state.model, state.problem
+    design = problem.design
+    if isinstance(model.family, Binomial) and model.link.name != "log":
+        kind: Literal["binomial", "poisson"] = "binomial"
+    elif isinstance(model.family, Poisson) and model.link.name == "log":
+        kind = "poisson"
+    else:
+        return
+    largest = float(np.abs(state.fixed - problem.offset).max(initial=0.0))
+    if largest < _EXTREME:
+        return
+    direction = separating_direction(design.X[:, state.kept], model.y, kind=kind)
+    if direction is None:
+        return
+    names = [design.x_names[j] for j, d in zip(state.kept, direction, strict=True) if d]
+    listed = ", ".join(map(repr, names))
+    yield Check(
+        "separation",
+        "error",
+        ", ".join(names),
+        largest,
+        _EXTREME,
+        f"the fixed effects {listed} separate the response {design.response!r}: they predict some rows perfectly, the "
+        "likelihood rises without end along them, and their estimates and standard errors mean nothing",
+        "look at the cross-table of the response with these predictors; merge rare categories, or drop the predictor",
+    )
+
+
+def _diverging(state: GlmmState) -> Iterator[Check]:
+    """Whether variances run away, as they do where every level has only one kind of response."""
+    if state.model.link.name not in LOGARITHMIC:
+        return
+    design = state.problem.design
+    for term, basis, psi in zip(design.terms, state.problem.bases, term_covariances(state), strict=True):
+        standard = basis.inverse @ psi @ basis.inverse.T
+        sd = float(np.sqrt(np.diagonal(standard).max(initial=0.0)))
+        if sd > _DIVERGING:
+            yield Check(
+                "diverging",
+                "error",
+                term.key,
+                sd,
+                _DIVERGING,
+                f"the standard deviation of ({' + '.join(term.names)} | {term.group}) runs away ({sd:.3g} on the scale "
+                "of the linear predictor): the response hardly varies within the levels",
+                f"a coarser grouping factor than {term.group!r}, or no random effect of it",
+            )
+
+
+def _response(state: GlmmState) -> Iterator[Check]:
+    """What is suspicious about the response."""
+    model = state.model
+    text = model.family.response_warning(model.y, model.weights)
+    if text:
+        yield Check(
+            "response",
+            "warning",
+            state.problem.design.response,
+            None,
+            None,
+            f"response {state.problem.design.response!r}: {text}",
+            "check the response and the weights; binomial weights are numbers of trials",
+        )
