@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interlace import datasets, rbridge
-    from interlace.api import fit
+    from interlace import datasets, families, rbridge
+    from interlace.api import fit, glmer, glmer_nb
     from interlace.errors import (
         ConvergenceWarning,
         DataError,
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     )
     from interlace.estimate.control import Control
     from interlace.estimate.state import Check
-    from interlace.results.lmm import LMMResult, load
+    from interlace.results.glmm import GLMMResult
+    from interlace.results.lmm import LMMResult
+    from interlace.results.loading import load
     from interlace.results.varcorr import VarCorr, isSingular, ranef
 
 __version__ = "0.1.0"
@@ -32,6 +34,7 @@ __all__ = [
     "ConvergenceWarning",
     "DataError",
     "FormulaError",
+    "GLMMResult",
     "InterlaceError",
     "LMMResult",
     "ModelError",
@@ -39,7 +42,10 @@ __all__ = [
     "VarCorr",
     "__version__",
     "datasets",
+    "families",
     "fit",
+    "glmer",
+    "glmer_nb",
     "isSingular",
     "load",
     "ranef",
@@ -52,17 +58,20 @@ _HOME = {
     "ConvergenceWarning": "interlace.errors",
     "DataError": "interlace.errors",
     "FormulaError": "interlace.errors",
+    "GLMMResult": "interlace.results.glmm",
     "InterlaceError": "interlace.errors",
     "LMMResult": "interlace.results.lmm",
     "ModelError": "interlace.errors",
     "RankDeficiencyWarning": "interlace.errors",
     "VarCorr": "interlace.results.varcorr",
     "fit": "interlace.api",
+    "glmer": "interlace.api",
+    "glmer_nb": "interlace.api",
     "isSingular": "interlace.results.varcorr",
-    "load": "interlace.results.lmm",
+    "load": "interlace.results.loading",
     "ranef": "interlace.results.varcorr",
 }
-_MODULES = frozenset({"datasets", "rbridge"})
+_MODULES = frozenset({"datasets", "families", "rbridge"})
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from interlace.errors import hints_at
 from interlace.estimate.checks import warn
 from interlace.prediction.predict import predict
+from interlace.prediction.simulate import simulate
 from interlace.results import persist
 from interlace.results.call import FitCall, changed_call, design_of, state_of
 from interlace.results.fixed import test_df
@@ -19,15 +20,17 @@ from interlace.results.reports import Reports
 if TYPE_CHECKING:
     import pandas as pd
 
+    from interlace.estimate.state import FitState
     from interlace.frames.design import Design
     from interlace.prediction.predict import Interval
+    from interlace.prediction.simulate import Seed
     from interlace.typing import FrameLike
 
-__all__ = ["LMMResult", "fit_call", "load"]
+__all__ = ["PREDICT_SPELLINGS", "LMMResult", "fit_call"]
 
 
 #: Arguments of predict() in lme4 and statsmodels.
-_OTHER_SPELLINGS = {
+PREDICT_SPELLINGS = {
     "re_form": 're_formula= takes "~0" for no random effects, or bars such as "~ (1 | g)"',
     "se_fit": "write se=True",
     "exog": "new rows are newdata=",
@@ -56,7 +59,10 @@ class LMMResult(Reports):
     <LMMResult: Reaction ~ Days + (Days | Subject), REML, 180 rows>
     """
 
-    @hints_at(_OTHER_SPELLINGS)
+    state: FitState
+    call: FitCall
+
+    @hints_at(PREDICT_SPELLINGS)
     def predict(
         self,
         newdata: FrameLike | None = None,
@@ -183,6 +189,31 @@ class LMMResult(Reports):
         warn(state.checks, stacklevel=2)
         return LMMResult(state, self.call)
 
+    def simulate(self, nsim: int = 1, seed: Seed = None, *, conditional: bool = False) -> pd.DataFrame:
+        """Draw new responses from the fitted model.
+
+        Parameters
+        ----------
+        nsim : int
+        seed : int or numpy.random.Generator, optional
+            The same integer gives the same responses; the first columns do not depend on ``nsim``.
+        conditional : bool
+            Keep the random effects at their modes instead of drawing new ones.
+
+        Returns
+        -------
+        DataFrame, shape (nobs, nsim)
+            Columns ``sim_1``, ``sim_2``, ...; ``refit`` takes each of them.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> result = interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy"))
+        >>> result.simulate(3, seed=1).shape
+        (180, 3)
+        """
+        return simulate(self.state, nsim, seed, conditional=conditional)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit to a file that ``interlace.load`` reads; see ``interlace.results.persist`` for the format.
 
@@ -227,32 +258,3 @@ def fit_call(call: FitCall, design: Design | None = None, *, stacklevel: int = 2
     state = state_of(call, design_of(call) if design is None else design)
     warn(state.checks, stacklevel=stacklevel)
     return LMMResult(state, call)
-
-
-def load(path: str | os.PathLike[str]) -> LMMResult:
-    """Read a fit that ``LMMResult.save`` wrote.
-
-    Parameters
-    ----------
-    path : str or path-like
-
-    Returns
-    -------
-    LMMResult
-        With the numbers of the fit that was saved. No optimizer runs, and nothing in the file is executed.
-
-    Raises
-    ------
-    DataError
-        The file is not such a file, is damaged, or was written by a later version.
-
-    Examples
-    --------
-    >>> import interlace, pathlib, tempfile
-    >>> result = interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy"))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result.save(pathlib.Path(folder, "sleep.interlace"))
-    ...     interlace.load(pathlib.Path(folder, "sleep.interlace"))
-    <LMMResult: Reaction ~ Days + (Days | Subject), REML, 180 rows>
-    """
-    return LMMResult(*persist.load(path))

@@ -10,8 +10,8 @@ from interlace.results.random import RandomEffects
 from interlace.results.rows import Rows
 
 if TYPE_CHECKING:
-    from interlace.estimate.state import FitState
-    from interlace.results.call import FitCall
+    from interlace.estimate.state import State
+    from interlace.results.call import FitCall, GlmerCall
 
 __all__ = ["Members"]
 
@@ -21,11 +21,11 @@ class Members(FixedEffects, RandomEffects, Criteria, Rows):
 
     Parameters
     ----------
-    state : FitState
-    call : FitCall
+    state : FitState or GlmmState
+    call : FitCall or GlmerCall
     """
 
-    def __init__(self, state: FitState, call: FitCall) -> None:
+    def __init__(self, state: State, call: FitCall | GlmerCall) -> None:
         self.state = state
         self.call = call
 

@@ -4,13 +4,15 @@ Format, version 1
 -----------------
 ``meta.json``
     ``format`` ("interlace-result"), ``version`` (1), ``interlace`` (version of the library that wrote it), ``model``
-    ("lmm"), ``formula`` (with its random-effects terms), ``call`` (arguments of the fit that are not arrays),
+    ("lmm" or "glmm"), ``formula`` (with its random-effects terms), ``call`` (arguments of the fit that are not arrays),
     ``columns`` and ``index`` (how to put the model frame together), ``estimates`` (sigma, criterion, what the optimizer
     said, what the checks found).
 ``arrays.npz``, ``arrays.json``
     numpy's own archive of arrays a0, a1, ..., read with ``allow_pickle=False``, and the list of what they are: the
     columns of the model frame (the rows used, and those that an expression such as ``lag(x)`` left out), the response,
-    weights and offset where arrays were given, theta, beta and its covariance, conditional modes, fitted values.
+    weights and offset where arrays were given, theta, beta and its covariance, conditional modes, fitted values. For a
+    generalized model ``call`` has the family by its name (and theta), and the arrays the optimizer's parameters and the
+    linear predictor.
 
 Reading builds the design from the model frame again, evaluates it once at theta, checks that the result is the one that
 was stored, and then uses the stored numbers, so that they are the same to the last bit on every machine.
@@ -30,13 +32,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from interlace.core import families, links
+from interlace.core.families import NegativeBinomial
 from interlace.core.optsummary import OptSummary
 from interlace.errors import DataError, InterlaceError
 from interlace.estimate.control import Control
+from interlace.estimate.glmm import prepare_glmm, state_at
+from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.lmm import at_theta
-from interlace.estimate.state import Check, FitState
+from interlace.estimate.state import Check, FitState, State
 from interlace.frames.select import numeric_values
-from interlace.results.call import FitCall, design_of
+from interlace.results.call import FitCall, GlmerCall, ModelCall, design_of
 from interlace.results.columns import Arrays, decode_column, decode_index, encode_column, encode_index
 
 if TYPE_CHECKING:
@@ -49,19 +55,20 @@ FORMAT = "interlace-result"
 VERSION = 1
 #: Largest relative difference between the stored criterion and the one found again.
 _AGREEMENT = 1e-6
-_CALL_TEXTS = ("method", "optimizer", "covariance", "contrasts", "df_method", "na_action")
+_CALL_TEXTS = ("optimizer", "covariance", "contrasts", "na_action")
+_CALL_TEXTS_OF_FIT, _CALL_TEXTS_OF_GLMER = ("df_method",), ("nAGQ", "free_theta")
 _STATE_ARRAYS = ("theta", "beta", "beta_cov", "fixed", "fitted")
 _OPT_SCALARS = ("optimizer", "value", "converged", "iterations", "evaluations", "restarts", "message")
 _OPT_ARRAYS = ("gradient", "hessian")
 
 
-def save(state: FitState, call: FitCall, path: str | os.PathLike[str]) -> None:
-    """Write a fit to ``path``; ``LMMResult.save`` is the public way.
+def save(state: State, call: ModelCall, path: str | os.PathLike[str]) -> None:
+    """Write a fit to ``path``; the results' ``save`` is the public way.
 
     Parameters
     ----------
-    state : FitState
-    call : FitCall
+    state : FitState or GlmmState
+    call : FitCall or GlmerCall
     path : str or path-like
 
     Raises
@@ -91,7 +98,7 @@ def _member(i: int) -> str:
     return f"a{i}"
 
 
-def _describe(state: FitState, call: FitCall, arrays: Arrays) -> dict[str, Any]:
+def _describe(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
     """Everything of a fit that is not an array, with the arrays put into ``arrays``."""
     design, control = state.problem.design, call.control
     if control is not None and control.extra_transforms:
@@ -106,23 +113,16 @@ def _describe(state: FitState, call: FitCall, arrays: Arrays) -> dict[str, Any]:
     arrays |= {f"modes|{i}": modes for i, modes in enumerate(state.modes)}
     arrays |= {f"opt|{name}": getattr(state.opt, name) for name in _OPT_ARRAYS}
     arrays["response"] = design.y
-    arguments: dict[str, Any] = {name: getattr(call, name) for name in _CALL_TEXTS}
-    arguments |= {name: dict(arguments[name]) for name in ("covariance", "contrasts") if arguments[name] is not None}
-    arguments |= {"method": "REML" if state.reml else "ML"}
-    for name in ("weights", "offset"):
-        given = getattr(call, name)
-        if given is not None and not isinstance(given, str):
-            arrays[f"call|{name}"] = numeric_values(name, given)[design.complete]
-            given = {"array": f"call|{name}"}
-        arguments[name] = given
+    if isinstance(state, GlmmState):
+        arrays |= {"opt|x": state.opt.x, "state|eta": state.eta}
     options = None if control is None else {k: v for k, v in _options(control).items() if k != "extra_transforms"}
     return {
         "format": FORMAT,
         "version": VERSION,
         "interlace": _library_version(),
-        "model": "lmm",
+        "model": "glmm" if isinstance(state, GlmmState) else "lmm",
         "formula": design.formula,
-        "call": arguments,
+        "call": _arguments(state, call, arrays),
         "control": options,
         "columns": columns,
         "index": encode_index(frame.index, arrays),
@@ -136,6 +136,37 @@ def _describe(state: FitState, call: FitCall, arrays: Arrays) -> dict[str, Any]:
     }
 
 
+def _arguments(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
+    """Arguments of the call, as text; arrays among them are put into ``arrays``."""
+    texts = _CALL_TEXTS + (_CALL_TEXTS_OF_GLMER if isinstance(call, GlmerCall) else _CALL_TEXTS_OF_FIT)
+    out: dict[str, Any] = {name: getattr(call, name) for name in texts}
+    out |= {name: dict(out[name]) for name in ("covariance", "contrasts") if out[name] is not None}
+    if isinstance(call, GlmerCall):
+        out |= {"nAGQ": int(call.nAGQ), **_family_as_text(call)}
+    else:
+        out |= {"method": "REML" if state.reml else "ML"}
+    for name in ("weights", "offset"):
+        given = getattr(call, name)
+        if given is not None and not isinstance(given, str):
+            arrays[f"call|{name}"] = numeric_values(name, given)[state.problem.design.complete]
+            given = {"array": f"call|{name}"}
+        out[name] = given
+    return out
+
+
+def _family_as_text(call: GlmerCall) -> dict[str, Any]:
+    """Family and link by their names; those of a user's own cannot be saved."""
+    family, link = call.resolved()
+    for kind, item, home in (("family", family, families), ("link", link, links)):
+        if type(item).__module__ != home.__name__:
+            raise DataError(
+                f"a fit with a {kind} of your own ({item.name!r}) cannot be saved, because a file must not hold "
+                "functions; use pickle"
+            )
+    text: Any = {"theta": family.theta} if isinstance(family, NegativeBinomial) else family.name
+    return {"family": text, "link": link.name}
+
+
 def _library_version() -> str:
     try:
         return metadata.version("interlace-lme")
@@ -147,7 +178,7 @@ def _options(control: Control) -> dict[str, Any]:
     return {field.name: getattr(control, field.name) for field in fields(control)}
 
 
-def load(path: str | os.PathLike[str]) -> tuple[FitState, FitCall]:
+def load(path: str | os.PathLike[str]) -> tuple[FitState | GlmmState, FitCall | GlmerCall]:
     """Read a fit; ``interlace.load`` is the public way.
 
     Parameters
@@ -156,8 +187,8 @@ def load(path: str | os.PathLike[str]) -> tuple[FitState, FitCall]:
 
     Returns
     -------
-    FitState
-    FitCall
+    FitState or GlmmState
+    FitCall or GlmerCall
         Its data are the columns that the fit used, and the rows on which its formula was evaluated.
 
     Raises
@@ -206,8 +237,8 @@ def _damaged(path: str | os.PathLike[str], error: Exception) -> DataError:
     return DataError(f"{os.fsdecode(path)!r} is damaged and cannot be read ({type(error).__name__}: {error})")
 
 
-def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState, FitCall]:
-    """Design from the model frame, state at theta, then the stored numbers."""
+def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState | GlmmState, FitCall | GlmerCall]:
+    """Design from the model frame, state at the estimates, then the stored numbers."""
     frame = pd.DataFrame({name: decode_column(column, arrays) for name, column in meta["columns"].items()})
     frame.index = decode_index(meta["index"], arrays)
     arguments = dict(meta["call"])
@@ -215,10 +246,28 @@ def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState, FitCall]:
         if isinstance(arguments[name], dict):
             arguments[name] = arrays[arguments[name]["array"]]
     control = None if meta["control"] is None else Control(**meta["control"])
+    if meta["model"] == "glmm":
+        return _rebuild_glmm(meta, arguments | {"data": frame, "control": control}, arrays)
     call = FitCall(formula=meta["formula"], data=frame, control=control, **arguments)
     design = _with_response(design_of(call), arrays["response"], meta["n_zero_weight"])
     state = at_theta(design, arrays["state|theta"], reml=call.method == "REML", control=control)
-    return _with_stored(state, meta["estimates"], arrays), call
+    stored = _stored(state, meta["estimates"], arrays)
+    return replace(state, **stored, beta_cov=arrays["state|beta_cov"]), call
+
+
+def _rebuild_glmm(
+    meta: dict[str, Any], arguments: dict[str, Any], arrays: Arrays
+) -> tuple[FitState | GlmmState, FitCall | GlmerCall]:
+    family = arguments["family"]
+    if isinstance(family, dict):
+        arguments["family"] = NegativeBinomial(theta=float(family["theta"]))
+    call = GlmerCall(formula=meta["formula"], **arguments)
+    design = _with_response(design_of(call), arrays["response"], meta["n_zero_weight"])
+    problem = prepare_glmm(design, *call.resolved(), nodes=call.nAGQ, free_theta=call.free_theta, control=call.control)
+    state = state_at(problem, arrays["opt|x"])
+    state = replace(state, **_stored(state, meta["estimates"], arrays), eta=arrays["state|eta"])
+    vars(state)["beta_cov"] = arrays["state|beta_cov"]  # where cached_property looks first
+    return state, call
 
 
 def _with_response(design: Design, y: FloatArray, n_zero_weight: int) -> Design:
@@ -226,8 +275,8 @@ def _with_response(design: Design, y: FloatArray, n_zero_weight: int) -> Design:
     return replace(design, y=np.ascontiguousarray(y), n_zero_weight=n_zero_weight)
 
 
-def _with_stored(state: FitState, estimates: dict[str, Any], arrays: Arrays) -> FitState:
-    """Replace what was found again by what was stored, if the two agree."""
+def _stored(state: State, estimates: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
+    """What was stored, if it agrees with what was found again."""
     criterion = float(estimates["criterion"])
     same = np.array_equal(state.kept, arrays["state|kept"]) and len(state.modes) == sum(
         key.startswith("modes|") for key in arrays
@@ -237,14 +286,12 @@ def _with_stored(state: FitState, estimates: dict[str, Any], arrays: Arrays) -> 
             f"the stored estimates do not belong to the stored data: criterion {criterion!r} in the file, "
             f"{state.criterion!r} found; the file is damaged or was changed"
         )
-    stored: dict[str, Any] = {name: arrays[f"state|{name}"] for name in _STATE_ARRAYS}
+    stored: dict[str, Any] = {name: arrays[f"state|{name}"] for name in _STATE_ARRAYS if name != "beta_cov"}
     optimizer: dict[str, Any] = {name: arrays[f"opt|{name}"] for name in _OPT_ARRAYS}
-    return replace(
-        state,
-        **stored,
-        sigma=float(estimates["sigma"]),
-        criterion=criterion,
-        modes=tuple(arrays[f"modes|{i}"] for i in range(len(state.modes))),
-        opt=OptSummary(x=state.opt.x, **estimates["opt"], **optimizer),
-        checks=tuple(Check(**check) for check in estimates["checks"]),
-    )
+    return stored | {
+        "sigma": float(estimates["sigma"]),
+        "criterion": criterion,
+        "modes": tuple(arrays[f"modes|{i}"] for i in range(len(state.modes))),
+        "opt": OptSummary(x=state.opt.x, **estimates["opt"], **optimizer),
+        "checks": tuple(Check(**check) for check in estimates["checks"]),
+    }

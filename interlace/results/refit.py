@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from interlace.errors import DataError
+from interlace.estimate.glmm import refit_glmm
 from interlace.estimate.lmm import refit_response
 from interlace.frames.adapt import refuse_reordered
 from interlace.frames.select import numeric_values
@@ -16,11 +17,12 @@ from interlace.results.call import frame_length
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from interlace.estimate.state import FitState
-    from interlace.results.call import FitCall
+    from interlace.estimate.glmm_state import GlmmState
+    from interlace.estimate.state import FitState, State
+    from interlace.results.call import FitCall, GlmerCall, ModelCall
     from interlace.typing import FloatArray
 
-__all__ = ["new_response", "refitted"]
+__all__ = ["new_response", "refitted", "refitted_glmm"]
 
 
 def refitted(state: FitState, call: FitCall, y: ArrayLike) -> FitState:
@@ -28,7 +30,12 @@ def refitted(state: FitState, call: FitCall, y: ArrayLike) -> FitState:
     return refit_response(state, new_response(state, call, y), optimizer=call.optimizer)
 
 
-def new_response(state: FitState, call: FitCall, y: ArrayLike) -> FloatArray:
+def refitted_glmm(state: GlmmState, call: GlmerCall, y: ArrayLike) -> GlmmState:
+    """Estimates for a new response; ``GLMMResult.refit`` documents the arguments."""
+    return refit_glmm(state, new_response(state, call, y), optimizer=call.optimizer)
+
+
+def new_response(state: State, call: ModelCall, y: ArrayLike) -> FloatArray:
     """Values for the rows in use, shape (n,), from values for these or for all rows of the original data."""
     n, rows = len(state.fitted), state.problem.design.rows
     plain = isinstance(y, np.ndarray) and y.dtype == np.float64 and y.ndim == 1
