@@ -222,11 +222,10 @@ def _positive_inverse(D: FloatArray) -> tuple[FloatArray, float]:
     Not a number and infinity where rounding has made a D_j indefinite: there is no deviance at such a point.
     """
     try:
-        half = np.linalg.cholesky(D)
+        half, inverse = np.linalg.cholesky(D), np.linalg.inv(D).astype(np.float64, copy=False)
     except np.linalg.LinAlgError:
         return np.full_like(D, np.nan), math.inf
-    logdet = 2.0 * float(np.log(np.diagonal(half, axis1=1, axis2=2)).sum())
-    return np.linalg.inv(D).astype(np.float64, copy=False), logdet
+    return inverse, 2.0 * float(np.log(np.diagonal(half, axis1=1, axis2=2)).sum())
 
 
 def _update_ancestors(

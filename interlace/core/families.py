@@ -365,7 +365,10 @@ def family(name: str | Family | type[Family]) -> Family:
             raise ModelError(_needs_theta("NegativeBinomial"))
         return name()
     if not isinstance(name, str):
-        raise TypeError(f"family must be a name or a Family object, not {type(name).__name__}")
+        raise TypeError(
+            f"family must be a name such as 'binomial', or an object of interlace.families, not {name!r}; a link is given "
+            "apart, as link="
+        )
     folded = name.strip().casefold()
     found = FAMILIES.get(_ALIASES.get(folded, folded))
     if found is not None:

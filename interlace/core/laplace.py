@@ -30,7 +30,7 @@ import numpy as np
 from interlace.core.factor import Elimination
 from interlace.core.joint import joint_covariance
 from interlace.core.objective import NOISE, directions, forward, logdet_psi_gradients
-from interlace.core.pirls import Modes, Pirls, spherical_modes
+from interlace.core.pirls import Modes, Pirls, solve_levels, spherical_modes
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray
 
@@ -116,7 +116,8 @@ class Laplace:
         """Deviance at the modes; infinity where it is not defined."""
         if not (modes.working.valid and modes.elimination.ok):
             return np.inf
-        return modes.conditional + modes.penalty + modes.log_det + modes.model.surplus(modes.eta)
+        value = modes.conditional + modes.penalty + modes.log_det + modes.model.surplus(modes.eta)
+        return np.inf if np.isnan(value) else value
 
     def __call__(self, x: FloatArray) -> float:
         """Deviance at ``x``."""
@@ -256,5 +257,4 @@ class Laplace:
 def _within_levels(e: Elimination, from_eta: FloatArray, u_bar: FloatArray) -> FloatArray:
     """(I + L'A_j L)^-1 (L' from_eta_j + u_bar_j) for every level of the only block, shape (q, k)."""
     L = e.L[0]
-    D = L.T @ e.A[0] @ L + np.eye(L.shape[0])
-    return np.asarray(np.linalg.solve(D, (from_eta @ L + u_bar)[:, :, None])[:, :, 0])
+    return solve_levels(L.T @ e.A[0] @ L + np.eye(L.shape[0]), from_eta @ L + u_bar)

@@ -46,6 +46,7 @@ def minimize(
     optimizer: Optimizer,
     settings: Settings,
     rivals: Sequence[FloatArray] = (),
+    far: bool = True,
 ) -> tuple[OptSummary, P]:
     """Minimize a deviance; the result passes the boundary test or says that it does not.
 
@@ -59,6 +60,8 @@ def minimize(
     rivals : sequence of ndarray, shapes (r,)
         Other starting points; the one with the lowest deviance is used, the rest when the likelihood may have several
         optima.
+    far : bool
+        Whether such a likelihood is cheap enough to start from far away as well.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def minimize(
     starts = sorted([x, *rivals], key=target) if rivals else [x]
     summary, point = _run_to_proof(target, starts[0], _ALGORITHMS[optimizer], settings)
     if optimizer == "auto" and target.structure.n_theta > 1:
-        for start in _second_opinions(target, point, starts):
+        for start in _second_opinions(target, point, starts, far=far):
             other, other_point = _run_to_proof(target, start, _newton, settings)
             if other.value < summary.value:
                 summary, point = other, other_point
@@ -80,10 +83,12 @@ def minimize(
     return replace(summary, x=tidied, evaluations=target.evaluations), point
 
 
-def _second_opinions(target: Target[P, D], point: P, starts: Sequence[FloatArray]) -> Sequence[FloatArray]:
+def _second_opinions(
+    target: Target[P, D], point: P, starts: Sequence[FloatArray], *, far: bool
+) -> Sequence[FloatArray]:
     """Where to start again: degenerate fits and restricted covariances are where likelihoods have several optima."""
     if _singular(point) or any(block.restricted for block in target.structure.blocks):
-        return [*starts[1:], *_other_starts(target, starts[0])]
+        return [*starts[1:], *_other_starts(target, starts[0], far=far)]
     return []
 
 
@@ -124,7 +129,7 @@ def _singular(point: P) -> bool:
 _FEW = 12
 
 
-def _other_starts(target: Target[P, D], x: FloatArray) -> list[FloatArray]:
+def _other_starts(target: Target[P, D], x: FloatArray, *, far: bool) -> list[FloatArray]:
     """Identity factors, where lme4 starts; large and small variances exchanged, as rival optima often do; far out."""
     n_theta = target.structure.n_theta
     theta, others = x[:n_theta], x[n_theta:]
@@ -132,7 +137,7 @@ def _other_starts(target: Target[P, D], x: FloatArray) -> list[FloatArray]:
     for block in target.structure.blocks:
         identity[block.slots[block.rows == block.cols]] = 1.0
     exchanged = identity * np.clip(1.0 / np.maximum(np.abs(theta), 1e-3), 0.05, 20.0)
-    starts = [identity, exchanged, *([3.0 * identity, 10.0 * identity] if n_theta <= _FEW else [])]
+    starts = [identity, exchanged, *([3.0 * identity, 10.0 * identity] if far and n_theta <= _FEW else [])]
     return [np.concatenate([start, others]) for start in starts]
 
 

@@ -21,7 +21,7 @@ from interlace.core.structure import Structure
 from interlace.core.working import Working, WorkingModel
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["Modes", "Pirls", "spherical_modes"]
+__all__ = ["Modes", "Pirls", "solve_levels", "spherical_modes"]
 
 
 #: Factor by which the unused corner of the system exceeds what could make its last pivot negative.
@@ -183,7 +183,10 @@ class Pirls:
         -------
         Modes
         """
-        model = self.model if model is None else model
+        with np.errstate(all="ignore"):  # extreme parameters are tried, and found to have no finite deviance
+            return self._search(L, fixed, self.model if model is None else model)
+
+    def _search(self, L: list[FloatArray], fixed: FloatArray, model: WorkingModel) -> Modes:
         now = self._begin(L, fixed, model)
         converged, steps = False, 0
         while True:
@@ -191,7 +194,7 @@ class Pirls:
             e, step, decrement = self._step(L, now, working)
             steps += 1
             converged = decrement <= self._tol
-            if converged or steps == self._max_iterations:
+            if converged or not np.isfinite(decrement) or steps == self._max_iterations:
                 break
             moved = self._along(L, fixed, model, now, step)
             if moved is None:
@@ -201,7 +204,8 @@ class Pirls:
         working = model.weighing(working)
         if working.observed is not working.fisher or not e.ok:
             e = self.solve(L, working.fisher, working.score)
-        self._start, self._gamma = now.u, now.gamma
+        if converged:
+            self._start, self._gamma = now.u, now.gamma
         eta = fixed + now.known
         return Modes(L, now.u, eta, working, e, now.conditional, steps, converged, model, now.gamma)
 
@@ -290,5 +294,12 @@ def _within_levels(A: FloatArray, L: FloatArray, right: FloatArray) -> FloatArra
     if L.shape[0] == 1:
         scalar: FloatArray = L[0, 0] * right / (1.0 + L[0, 0] ** 2 * A[:, :, 0])
         return scalar
-    D = L.T @ A @ L + np.eye(L.shape[0])
-    return np.linalg.solve(D, (right @ L)[:, :, None])[:, :, 0].astype(np.float64, copy=False)
+    return solve_levels(L.T @ A @ L + np.eye(L.shape[0]), right @ L)
+
+
+def solve_levels(D: FloatArray, right: FloatArray) -> FloatArray:
+    """D_j^-1 right_j for every level, shape (q, k); not a number where parameters are so extreme that there is none."""
+    try:
+        return np.asarray(np.linalg.solve(D, right[:, :, None])[:, :, 0])
+    except np.linalg.LinAlgError:
+        return np.full_like(right, np.nan)

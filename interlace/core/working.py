@@ -221,7 +221,8 @@ class WorkingModel:
 
     def minus_two_loglik(self, eta: FloatArray, dispersion: float = 1.0) -> float:
         """-2 times the sum of `log_density`; infinity where eta is impossible or not a number."""
-        value = -2.0 * float(np.sum(self.log_density(eta, dispersion)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = -2.0 * float(np.sum(self.log_density(eta, dispersion)))
         return np.inf if np.isnan(value) else value
 
     def loglik(self, mu: FloatArray, dispersion: float = 1.0) -> float:

@@ -80,7 +80,7 @@ def optimize(
     start = starting_point(problem, theta0)
     control = problem.control
     settings = Settings(control.tol, control.max_iterations, control.max_restarts)
-    return minimize(deviance, start, optimizer=optimizer, settings=settings)
+    return minimize(deviance, start, optimizer=optimizer, settings=settings, far=False)
 
 
 def starting_point(problem: GlmmProblem, theta0: FloatArray | None = None) -> FloatArray:

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from interlace.core.families import Binomial, Poisson
+from interlace.core.dispersion import FreeTheta
+from interlace.core.families import Binomial, NegativeBinomial, Poisson
 from interlace.core.separation import separating_direction
 from interlace.estimate import checks
 from interlace.estimate.derived import term_covariances
@@ -20,7 +21,11 @@ __all__ = ["diagnose"]
 #: Linear predictor from which separation is looked for: probabilities within 5e-5 of 0 or 1.
 _EXTREME = 10.0
 #: Standard deviation of random effects on the scale of the linear predictor that no data can support.
-_DIVERGING = 30.0
+_DIVERGING = 15.0
+#: Range of the fixed part of the linear predictor: a factor of 1e13 between means, or between odds.
+_SPREAD = 30.0
+#: Share of overdispersion in the largest variance that cannot be told from none.
+_NO_EXCESS = 1e-3
 
 
 def diagnose(state: GlmmState) -> Iterator[Check]:
@@ -31,6 +36,7 @@ def diagnose(state: GlmmState) -> Iterator[Check]:
     if not separated:
         yield from _diverging(state)
     yield from checks.of_every_model(state)
+    yield from _overdispersion(state)
     yield from _response(state)
 
 
@@ -83,6 +89,37 @@ def _diverging(state: GlmmState) -> Iterator[Check]:
                 "of the linear predictor): the response hardly varies within the levels",
                 f"a coarser grouping factor than {term.group!r}, or no random effect of it",
             )
+    spread = float(np.ptp(state.fixed - state.problem.offset)) if state.fixed.size else 0.0
+    if spread > _SPREAD:
+        yield Check(
+            "diverging",
+            "error",
+            None,
+            spread,
+            _SPREAD,
+            f"the fixed effects spread the linear predictor over {spread:.3g} units of the {state.model.link.name!r} "
+            "scale: coefficients run away, and their estimates and standard errors mean nothing",
+            "look at the response and the predictors of the rows with extreme fitted values",
+        )
+
+
+def _overdispersion(state: GlmmState) -> Iterator[Check]:
+    """Whether the theta of a negative binomial has run off to infinity, which is the Poisson distribution."""
+    family = state.model.family
+    if not (isinstance(state.model, FreeTheta) and isinstance(family, NegativeBinomial)):
+        return
+    excess = float(np.max(state.fitted, initial=0.0)) / family.theta
+    if excess < _NO_EXCESS:
+        yield Check(
+            "no-overdispersion",
+            "warning",
+            None,
+            family.theta,
+            None,
+            f"theta runs off to infinity ({family.theta:.3g}): given the random effects, the counts of "
+            f"{state.problem.design.response!r} vary no more than Poisson counts do",
+            'the Poisson model: glmer(..., family="poisson")',
+        )
 
 
 def _response(state: GlmmState) -> Iterator[Check]:
