@@ -140,7 +140,8 @@ class Laplace:
             With t = H_o^-1 (Lambda'Z'c + u_bar).
         """
         observed = modes.working.observed
-        e = self.pirls.solve(modes.L, observed, c)
+        like = modes.elimination.cp if observed is modes.working.fisher else None
+        e = self.pirls.solve(modes.L, observed, c, like=like)
         t = spherical_modes(e) if u_bar is None else [_within_levels(e, self.pirls.transposed(c)[0], u_bar[0])]
         part = self.pirls.random_part([x @ L.T for x, L in zip(t, modes.L, strict=True)])
         if self.structure.p:

@@ -132,12 +132,17 @@ class Pirls:
 
     def transposed(self, v: FloatArray) -> list[FloatArray]:
         """Z'v by block, shapes (q_i, k_i)."""
-        return [
-            np.stack([np.bincount(c, weights=Z[:, a] * v, minlength=b.q) for a in range(b.k)], axis=1)
-            for b, c, Z in zip(self.structure.blocks, self.codes, self.Z, strict=True)
-        ]
+        out = []
+        for block, codes, Z in zip(self.structure.blocks, self.codes, self.Z, strict=True):
+            sums = np.empty((block.q, block.k))
+            for a in range(block.k):
+                sums[:, a] = np.bincount(codes, weights=Z[:, a] * v, minlength=block.q)
+            out.append(sums)
+        return out
 
-    def solve(self, L: Sequence[FloatArray], weights: FloatArray, v: FloatArray) -> Elimination:
+    def solve(
+        self, L: Sequence[FloatArray], weights: FloatArray, v: FloatArray, *, like: CrossProducts | None = None
+    ) -> Elimination:
         """Elimination of Lambda'Z'WZ Lambda + I, and X, with the right-hand side (Lambda'Z'v, X'v).
 
         Parameters
@@ -146,11 +151,17 @@ class Pirls:
         weights : ndarray, shape (n,)
             Of any sign, as long as the matrix stays positive definite.
         v : ndarray, shape (n,)
+        like : CrossProducts, optional
+            Of the same weights, if there are any yet.
         """
-        cp = self._cross_products(np.maximum(weights, 0.0))
         indefinite = bool((weights < 0.0).any())
-        if indefinite:
-            cp = cp - self._cross_products(np.maximum(-weights, 0.0))
+        if like is not None:
+            cp = replace(like, C=tuple(C.copy() for C in like.C), S=like.S.copy())
+        elif indefinite:
+            parts = [self._cross_products(np.maximum(sign * weights, 0.0)) for sign in (1.0, -1.0)]
+            cp = parts[0] - parts[1]
+        else:
+            cp = self._cross_products(weights)
         structure, s, right = self.structure, self.structure.n_chain, self.transposed(v)
         for i in range(s):
             cp.C[i][:, :, -1] = right[i]

@@ -260,7 +260,9 @@ class WorkingModel:
 
     def _weighted(self, piece: FloatArray) -> FloatArray:
         value = self.weights * piece
-        return np.clip(value, -_LARGEST, _LARGEST, out=value)
+        if value.size and not abs(value.max()) + abs(value.min()) <= _LARGEST:
+            np.clip(value, -_LARGEST, _LARGEST, out=value)
+        return value
 
     @cached_property
     def _restricted(self) -> bool:

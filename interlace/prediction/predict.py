@@ -1,4 +1,4 @@
-"""Predictions from a fitted linear mixed model, with standard errors and intervals."""
+"""Predictions from a fitted model, with standard errors and intervals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 
+from interlace.core.families import Gaussian
+from interlace.core.links import Identity
 from interlace.errors import DataError, FormulaError
 from interlace.estimate.derived import linear_predictor_variance
 from interlace.frames.adapt import Table
@@ -18,11 +20,13 @@ from interlace.frames.newdata import new_rows
 from interlace.frames.parse import parse
 from interlace.inference import wald
 from interlace.prediction.distinct import distinct_rows
+from interlace.prediction.response import has_mean, response_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interlace.estimate.state import FitState
+    from interlace.core.working import WorkingModel
+    from interlace.estimate.state import State
     from interlace.typing import BoolArray, FloatArray, FrameLike, IntArray
 
 __all__ = ["Interval", "chosen_effects", "predict", "prediction_rows"]
@@ -33,7 +37,7 @@ Interval: TypeAlias = Literal["confidence", "prediction"]
 
 
 def predict(
-    state: FitState,
+    state: State,
     newdata: FrameLike | None = None,
     *,
     type: str = "response",
@@ -45,17 +49,30 @@ def predict(
     level: float = 0.95,
     df: float | None = None,
 ) -> pd.Series | pd.DataFrame:
-    """Predict from a fit on new data, or on the rows that it used; ``LMMResult.predict`` documents the arguments.
+    """Predict from a fit on new data, or on the rows that it used; ``predict`` of a result documents the arguments.
 
     Parameters
     ----------
-    state : FitState
+    state : State
+    type : {"response", "link"}
+        Means, or linear predictors.
     df : float, optional
         Degrees of freedom of the intervals, infinity for the normal distribution; n - p by default.
 
     Returns
     -------
     Series or DataFrame, m rows
+        A linear predictor that has no mean (a negative one, with the inverse link of a Gamma model) gives NaN.
+
+    Raises
+    ------
+    ValueError
+        An argument is not one of those it may be, or ``newdata`` cannot be used.
+
+    Notes
+    -----
+    Everything is computed for the linear predictor. For means the standard error is that times the slope of the inverse
+    link (delta method), and the ends of an interval are turned into means, so that they stay within their range.
 
     Examples
     --------
@@ -66,34 +83,75 @@ def predict(
     1    303.74
     Name: fit, dtype: float64
     """
-    if type not in ("response", "link"):
-        raise ValueError(f"type must be 'response' or 'link', not {type!r}")
-    if interval not in (None, "confidence", "prediction"):
-        raise ValueError(f"interval must be None, 'confidence' or 'prediction', not {interval!r}")
+    model = response_model(state)
+    _check_choices(model, type, interval)
     columns = chosen_effects(state, include_re=include_re, re_formula=re_formula)
     rows = prediction_rows(state, newdata, columns)
     if not allow_new_levels:
         _refuse_new_levels(state, rows, columns, newdata)
-    mean = _mean(state, rows, columns)
+    eta = _linear_predictor(state, rows, columns)
+    fit = eta if type == "link" else _means(model, eta)
     if not se and interval is None:
-        return pd.Series(mean, index=rows.index, name="fit")
+        return pd.Series(fit, index=rows.index, name="fit")
     variance = _variance(state, rows, columns)
-    out = {"fit": mean}
+    out = {"fit": fit}
     if se:
         out["se"] = np.sqrt(variance)
+        if type == "response":
+            with np.errstate(all="ignore"):
+                out["se"] *= np.abs(model.link.d1(eta))
+            out["se"][np.isnan(fit)] = np.nan
     if interval is not None:
         spread = variance + (state.sigma**2 if interval == "prediction" else 0.0)
         df = len(state.fitted) - len(state.beta) if df is None else df
-        out["lower"], out["upper"] = wald.interval(mean, np.sqrt(spread), df, level).T
+        lower, upper = wald.interval(eta, np.sqrt(spread), df, level).T
+        out["lower"], out["upper"] = (lower, upper) if type == "link" else _mean_range(model, eta, lower, upper)
     return pd.DataFrame(out, index=rows.index)
 
 
-def chosen_effects(state: FitState, *, include_re: bool = True, re_formula: str | None = None) -> tuple[BoolArray, ...]:
+def _check_choices(model: WorkingModel, type: str, interval: str | None) -> None:
+    if type not in ("response", "link"):
+        raise ValueError(f"type must be 'response' or 'link', not {type!r}")
+    if interval not in (None, "confidence", "prediction"):
+        raise ValueError(f"interval must be None, 'confidence' or 'prediction', not {interval!r}")
+    linear = isinstance(model.family, Gaussian) and isinstance(model.link, Identity)
+    if interval == "prediction" and not linear:
+        raise ValueError(
+            f"interval='prediction' is for linear models: new responses of the family {model.family.name!r} do not "
+            "spread evenly about their mean. Take quantiles of the responses that simulate() draws, or "
+            "interval='confidence' for the mean itself"
+        )
+
+
+def _means(model: WorkingModel, eta: FloatArray) -> FloatArray:
+    """Means of linear predictors, NaN where there is none."""
+    with np.errstate(all="ignore"):
+        mu = model.link.mu(eta)
+        return np.where(has_mean(model.family, model.link, eta, mu), mu, np.nan)
+
+
+def _mean_range(
+    model: WorkingModel, eta: FloatArray, lower: FloatArray, upper: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Smallest and largest mean between two linear predictors around ``eta``; NaN where that has no mean."""
+    link = model.link
+    if not link.valid_eta(np.zeros(1))[0]:  # 1/mu, sqrt: two branches, of which the one that eta lies on counts
+        lower, upper = (
+            np.where(eta > 0.0, np.maximum(lower, 0.0), lower),
+            np.where(eta < 0.0, np.minimum(upper, -0.0), upper),
+        )
+    with np.errstate(all="ignore"):
+        ends = [link.mu(np.clip(end, *link.eta_domain)) for end in (lower, upper)]
+    ends = [np.where(np.isnan(_means(model, eta)), np.nan, np.clip(end, *model.family.mu_domain)) for end in ends]
+    return np.minimum(*ends), np.maximum(*ends)
+
+
+def chosen_effects(state: State, *, include_re: bool = True, re_formula: str | None = None) -> tuple[BoolArray, ...]:
     """Which random effects a prediction uses.
 
     Parameters
     ----------
-    state : FitState
+    state : State
     include_re : bool
         False leaves all of them out.
     re_formula : str or None
@@ -131,12 +189,12 @@ def chosen_effects(state: FitState, *, include_re: bool = True, re_formula: str 
     return tuple(np.array([(term.group, name) in wanted for name in term.names], dtype=bool) for term in terms)
 
 
-def _what_it_has(state: FitState) -> str:
+def _what_it_has(state: State) -> str:
     known = {(term.group, name) for term in state.problem.design.terms for name in term.names}
     return "it has " + ", ".join(f"{name!r} of {group!r}" for group, name in sorted(known))
 
 
-def _named_effects(state: FitState, re_formula: str) -> set[tuple[str, str]]:
+def _named_effects(state: State, re_formula: str) -> set[tuple[str, str]]:
     """(group, effect) pairs of a formula of bars, evaluated on the model frame."""
     right = re_formula.strip().removeprefix("~")
     if "~" in right:
@@ -163,14 +221,14 @@ def _named_effects(state: FitState, re_formula: str) -> set[tuple[str, str]]:
     return {(term.group, name) for term in part.terms for name in term.names}
 
 
-def prediction_rows(state: FitState, newdata: FrameLike | None, columns: tuple[BoolArray, ...]) -> NewRows:
+def prediction_rows(state: State, newdata: FrameLike | None, columns: tuple[BoolArray, ...]) -> NewRows:
     """Rows to predict for: the ones of the fit where ``newdata`` is None."""
     design = state.problem.design
     if newdata is not None:
         if design.spec.offset_given:
             raise DataError(
                 "the offset of this fit was an array, which new data do not have; name a column instead, "
-                'fit(..., offset="column"), or write offset(column) in the formula'
+                'offset="column", or write offset(column) in the formula'
             )
         used = [term.key for term, keep in zip(design.terms, columns, strict=True) if keep.any()]
         return new_rows(design, newdata, random=used)
@@ -185,7 +243,7 @@ def prediction_rows(state: FitState, newdata: FrameLike | None, columns: tuple[B
     )
 
 
-def _mean(state: FitState, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
+def _linear_predictor(state: State, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
     """X beta + offset + Z b over the chosen effects; NaN where something is missing."""
     mean = rows.X[:, state.kept] @ state.beta + rows.offset
     for z, codes, modes, keep in zip(rows.Z, rows.codes, state.modes, columns, strict=True):
@@ -195,23 +253,35 @@ def _mean(state: FitState, rows: NewRows, columns: tuple[BoolArray, ...]) -> Flo
     return np.asarray(mean)
 
 
-def _variance(state: FitState, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
-    """Variance of each prediction, shape (m,), given the variance parameters; NaN where something is missing."""
+def _variance(state: State, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
+    """Variance of each linear predictor, shape (m,), given the variance parameters; NaN where something is missing.
+
+    Where no mode of the fit enters, the fixed effects have the covariance that the result reports, which for a
+    generalized model counts the uncertainty of theta; a linear model has only one.
+    """
     variance = np.full(len(rows.valid), np.nan)
     at = np.flatnonzero(rows.valid)
     Z = [_masked(z, keep) for z, keep in zip(rows.Z, columns, strict=True)]
     X = rows.X[:, state.kept]
+    if all(z is None for z in Z):
+        variance[at] = _fixed_variance(state, X[at])
+        return variance
     parts = [*X.T, *(column for z in Z if z is not None for column in z.T), *rows.codes]
     equal = distinct_rows((part[at] for part in parts), len(at)) if len(at) > _MANY_ROWS else None
     chosen = at if equal is None else at[equal[0]]
+    codes = tuple(codes[chosen] for codes in rows.codes)
+    known = np.any([c >= 0 for c, z in zip(codes, Z, strict=True) if z is not None], axis=0)
     values = linear_predictor_variance(
-        state,
-        X[chosen],
-        tuple(None if z is None else z[chosen] for z in Z),
-        tuple(codes[chosen] for codes in rows.codes),
+        state, X[chosen] * known[:, None], tuple(None if z is None else z[chosen] for z in Z), codes
     )
+    if not known.all():
+        values[~known] += _fixed_variance(state, X[chosen][~known])
     variance[at] = values if equal is None else values[equal[1]]
     return variance
+
+
+def _fixed_variance(state: State, X: FloatArray) -> FloatArray:
+    return np.asarray(np.einsum("mi,ij,mj->m", X, state.beta_cov, X, optimize=True))
 
 
 def _modes_at(modes: FloatArray, codes: IntArray) -> FloatArray:
@@ -228,9 +298,7 @@ def _masked(z: FloatArray, keep: BoolArray) -> FloatArray | None:
     return z * keep if keep.any() else None
 
 
-def _refuse_new_levels(
-    state: FitState, rows: NewRows, columns: tuple[BoolArray, ...], newdata: FrameLike | None
-) -> None:
+def _refuse_new_levels(state: State, rows: NewRows, columns: tuple[BoolArray, ...], newdata: FrameLike | None) -> None:
     """Raise for rows whose level of a chosen factor the fit has not seen."""
     for term, codes, keep, spec in zip(
         state.problem.design.terms, rows.codes, columns, state.problem.design.spec.random, strict=True

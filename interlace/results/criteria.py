@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interlace.estimate.glmm_state import GlmmState
+
 if TYPE_CHECKING:
-    from interlace.estimate.state import Check, FitState
+    from collections.abc import Mapping
+
+    from interlace.estimate.state import Check, State
     from interlace.typing import FloatArray
 
 __all__ = ["Convergence", "Criteria", "convergence_record"]
@@ -26,12 +30,18 @@ class Convergence:
     iterations, evaluations, restarts : int
         Outer iterations, evaluations of the criterion, and times the boundary test sent the optimizer back.
     gradient_norm : float
-        Largest absolute derivative of the criterion by theta at the estimate, covariates in standard units.
-    hessian_eigenvalues : ndarray, shape (n_theta,)
-        Of the (approximate) second derivatives of the criterion by theta, covariates in standard units, ascending; all
-        positive at a regular optimum.
+        Largest absolute derivative of the criterion by a parameter of the optimizer at the estimate, covariates in
+        standard units.
+    hessian_eigenvalues : ndarray, shape (r,)
+        Of the (approximate) second derivatives of the criterion by these parameters, ascending; all positive at a
+        regular optimum. The parameters are theta; in a generalized model with ``nAGQ`` of 1 or more beta too, and the
+        logarithm of the dispersion or of a negative binomial's theta where that is estimated.
     messages : tuple of str
         Why the optimizer stopped, and what the checks of the fit found.
+    details : mapping of str to float
+        Empty for a linear model. ``nAGQ``: how the integral over the random effects was approximated.
+        ``lme4_criterion``, with ``nAGQ`` above 1 and no dispersion: what lme4 1.1 gives for -2 log-likelihood, which
+        lacks the part that is the same for all models of the response (-2 log density at means equal to the response).
     """
 
     converged: bool
@@ -42,9 +52,10 @@ class Convergence:
     gradient_norm: float
     hessian_eigenvalues: FloatArray
     messages: tuple[str, ...]
+    details: Mapping[str, float] = field(default_factory=dict)
 
 
-def convergence_record(state: FitState) -> Convergence:
+def convergence_record(state: State) -> Convergence:
     """Collect the optimizer's record and the messages of the checks."""
     opt = state.opt
     stopped = (opt.message,) if opt.message else ()
@@ -57,17 +68,29 @@ def convergence_record(state: FitState) -> Convergence:
         gradient_norm=opt.gradient_norm,
         hessian_eigenvalues=np.asarray(np.linalg.eigvalsh(opt.hessian), dtype=np.float64),
         messages=stopped + tuple(check.message for check in state.checks),
+        details=_approximation(state) if isinstance(state, GlmmState) else {},
     )
+
+
+def _approximation(state: GlmmState) -> dict[str, float]:
+    """How the likelihood was approximated, and lme4's criterion where it is on another scale."""
+    nodes, model = state.problem.nodes, state.model
+    if nodes <= 1 or state.has_scale:
+        return {"nAGQ": nodes}
+    saturated = model.minus_two_loglik(state.eta) - model.deviance(state.fitted)
+    return {"nAGQ": nodes, "lme4_criterion": state.criterion - saturated}
 
 
 class Criteria:
     """Likelihood and counts, with lme4's constants, and how the optimization went.
 
     For a fit by REML the likelihood is the restricted one, so ``llf``, ``deviance``, ``aic`` and ``bic`` of two fits
-    can be compared only if their fixed effects are the same.
+    can be compared only if their fixed effects are the same. Generalized models are fitted by maximum likelihood; the
+    likelihood is complete for every ``nAGQ``, so that such fits can be compared. lme4 1.1 leaves a constant out for an
+    ``nAGQ`` above 1; ``convergence.details`` has its value.
     """
 
-    state: FitState
+    state: State
 
     @property
     def nobs(self) -> int:
@@ -83,7 +106,10 @@ class Criteria:
 
     @property
     def n_params(self) -> int:
-        """Number of parameters, p + n_theta + 1 (the residual variance): ``attr(logLik(m), "df")``.
+        """Number of parameters: ``attr(logLik(m), "df")``.
+
+        Coefficients, covariance parameters theta, and one for the residual variance or the dispersion, or for the theta
+        of a negative binomial response, given or estimated. Binomial and Poisson responses have no such further one.
 
         Examples
         --------
@@ -91,7 +117,7 @@ class Criteria:
         >>> interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy")).n_params
         6
         """
-        return len(self.state.beta) + len(self.state.theta) + 1
+        return len(self.state.beta) + len(self.state.theta) + self.state.n_extra
 
     @property
     def df_resid(self) -> int:
@@ -121,6 +147,8 @@ class Criteria:
     def llf(self) -> float:
         """Log-likelihood, restricted for a fit by REML: lme4's ``logLik(m)``.
 
+        For a generalized model as approximated with its ``nAGQ``, all constants included.
+
         Examples
         --------
         >>> import interlace
@@ -132,7 +160,11 @@ class Criteria:
 
     @property
     def deviance(self) -> float:
-        """-2 log-likelihood: the ML deviance, or for a fit by REML the REML criterion, as lme4's ``deviance(m)``.
+        """lme4's ``deviance(m)``.
+
+        Of a linear model: -2 log-likelihood, or the REML criterion for a fit by REML. Of a generalized model: the sum
+        of the squared deviance residuals, given the conditional modes. That is a measure of fit, and not -2
+        log-likelihood (``-2 * llf``), which is what tests of nested models and ``aic`` use.
 
         Examples
         --------
@@ -140,12 +172,17 @@ class Criteria:
         >>> df = interlace.datasets.load("sleepstudy")
         >>> round(interlace.fit("Reaction ~ Days + (Days | Subject)", df, method="ML").deviance, 3)
         1751.939
+        >>> df = interlace.datasets.load("cbpp")
+        >>> result = interlace.glmer("incidence / size ~ period + (1 | herd)", df, "binomial", weights="size")
+        >>> round(result.deviance, 3), round(-2 * result.llf, 3)
+        (73.472, 184.053)
         """
-        return self.state.criterion
+        state = self.state
+        return state.model.deviance(state.fitted) if isinstance(state, GlmmState) else state.criterion
 
     @property
     def reml_criterion(self) -> float | None:
-        """REML criterion, lme4's ``REMLcrit(m)``; None for a fit by ML.
+        """REML criterion, lme4's ``REMLcrit(m)``; None for a fit by ML and for generalized models.
 
         Examples
         --------
@@ -184,7 +221,10 @@ class Criteria:
 
     @property
     def sigma(self) -> float:
-        """Residual standard deviation: lme4's ``sigma(m)``.
+        """Residual standard deviation, or root of the dispersion: lme4's ``sigma(m)``.
+
+        The dispersion is what multiplies the variance function of a Gamma, inverse Gaussian or Gaussian response; 1 for
+        binomial, Poisson and negative binomial responses.
 
         Examples
         --------
@@ -197,7 +237,7 @@ class Criteria:
 
     @property
     def scale(self) -> float:
-        """Residual variance, ``sigma ** 2``; of a row of weight w it is ``scale / w``.
+        """Residual variance or dispersion, ``sigma ** 2``; of a row of weight w it is ``scale / w``.
 
         Examples
         --------

@@ -10,25 +10,25 @@ import pandas as pd
 from interlace.inference import wald
 
 if TYPE_CHECKING:
-    from interlace.estimate.state import FitState
-    from interlace.results.call import FitCall
+    from interlace.estimate.state import State
+    from interlace.results.call import FitCall, GlmerCall
 
 __all__ = ["FixedEffects", "coefficient_names", "residual_df", "test_df"]
 
 
-def coefficient_names(state: FitState) -> list[str]:
+def coefficient_names(state: State) -> list[str]:
     """Names of the p coefficients in the fit, in order; linearly dependent columns have none."""
     names = state.problem.design.x_names
     return [names[j] for j in state.kept]
 
 
-def residual_df(state: FitState) -> int:
+def residual_df(state: State) -> int:
     """Residual degrees of freedom n - p of the fixed-effects part."""
     return len(state.fitted) - len(state.beta)
 
 
-def test_df(state: FitState, call: FitCall) -> float:
-    """Degrees of freedom of the tests of every coefficient: n - p, or infinity for ``df_method="normal"``."""
+def test_df(state: State, call: FitCall | GlmerCall) -> float:
+    """Degrees of freedom of the tests of every coefficient: n - p, or infinity where they use the normal one."""
     return np.inf if call.df_method == "normal" else float(residual_df(state))
 
 
@@ -46,10 +46,13 @@ class FixedEffects:
     Tests and intervals use a t distribution with n - p residual degrees of freedom for every coefficient, or the normal
     distribution if the fit was asked for it with ``df_method="normal"``. That is close to the truth for effects that
     vary within groups; for effects that vary between groups, of which the data hold few, it is too optimistic.
+
+    Generalized models always use the normal distribution, as lme4's do. Their coefficients are on the scale of the
+    linear predictor; ``tidy(exponentiate=True)`` gives odds ratios or rate ratios.
     """
 
-    state: FitState
-    call: FitCall
+    state: State
+    call: FitCall | GlmerCall
 
     def _by_coefficient(self, values: object, name: str | None = None) -> pd.Series:
         return pd.Series(values, index=pd.Index(coefficient_names(self.state)), name=name, dtype=float)
@@ -71,7 +74,7 @@ class FixedEffects:
 
     @property
     def fe_bse(self) -> pd.Series:
-        """Standard errors, shape (p,), given the estimated variance parameters: ``sqrt(diag(vcov(m)))``.
+        """Standard errors, shape (p,): ``sqrt(diag(vcov(m)))``, see ``fe_cov``.
 
         Examples
         --------
@@ -86,7 +89,9 @@ class FixedEffects:
 
     @property
     def fe_df(self) -> pd.Series:
-        """Degrees of freedom of each test, shape (p,): n - p for all, or infinity with ``df_method="normal"``.
+        """Degrees of freedom of each test, shape (p,): n - p for all.
+
+        Infinity with ``df_method="normal"`` and for generalized models.
 
         Examples
         --------
@@ -112,8 +117,22 @@ class FixedEffects:
         return self._by_coefficient(wald.statistics(self.state.beta, se), "statistic")
 
     @property
+    def fe_zvalues(self) -> pd.Series:
+        """Same as ``fe_tvalues``, under the name for tests that use the normal distribution, shape (p,).
+
+        Examples
+        --------
+        >>> import interlace
+        >>> df = interlace.datasets.load("cbpp")
+        >>> result = interlace.glmer("incidence / size ~ period + (1 | herd)", df, "binomial", weights="size")
+        >>> round(result.fe_zvalues["period[T.2]"], 3)
+        np.float64(-3.236)
+        """
+        return self.fe_tvalues
+
+    @property
     def fe_pvalues(self) -> pd.Series:
-        """Two-sided p-values of the tests with ``fe_df`` degrees of freedom, shape (p,).
+        """Two-sided p-values of t tests with ``fe_df`` degrees of freedom, or of z tests, shape (p,).
 
         Examples
         --------
@@ -126,7 +145,7 @@ class FixedEffects:
 
     @property
     def fe_conf_int(self) -> pd.DataFrame:
-        """95 % Wald intervals from the t distribution with ``fe_df`` degrees of freedom, shape (p, 2).
+        """95 % Wald intervals from the t distribution with ``fe_df`` degrees of freedom, or the normal, shape (p, 2).
 
         Examples
         --------
@@ -142,7 +161,11 @@ class FixedEffects:
 
     @property
     def fe_cov(self) -> pd.DataFrame:
-        """Covariance matrix of the estimates given the variance parameters, shape (p, p): lme4's ``vcov(m)``.
+        """Covariance matrix of the estimates, shape (p, p): lme4's ``vcov(m)``.
+
+        Of a linear model, given the variance parameters. Of a generalized model, from the curvature of the likelihood
+        in all parameters together, so that the uncertainty of variances, dispersion and a negative binomial's theta
+        counts; with ``nAGQ=0``, given the variance parameters.
 
         Examples
         --------

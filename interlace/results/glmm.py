@@ -140,7 +140,7 @@ class GLMMResult(Reports):
         >>> df = interlace.datasets.load("cbpp")
         >>> result = interlace.glmer("incidence / size ~ period", df, "binomial", groups="herd", weights="size")
         >>> result.predict({"period": ["1", "4"], "herd": ["1", "new"]}).round(4).tolist()
-        [0.3089, 0.0484]
+        [0.3082, 0.0484]
         """
         return predict(
             self.state,

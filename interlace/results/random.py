@@ -11,7 +11,7 @@ from interlace.results import varcorr
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interlace.estimate.state import FitState
+    from interlace.estimate.state import State
     from interlace.results.varcorr import ByTerm
     from interlace.typing import FloatArray
 
@@ -25,7 +25,7 @@ class RandomEffects:
     ``g.1``, as in lme4's ``VarCorr``.
     """
 
-    state: FitState
+    state: State
 
     @cached_property
     def _conditional(self) -> tuple[FloatArray, ...]:
@@ -33,10 +33,11 @@ class RandomEffects:
 
     @property
     def theta(self) -> FloatArray:
-        """Relative covariance parameters, shape (n_theta,): lme4's ``getME(m, "theta")``.
+        """Covariance parameters, shape (n_theta,): lme4's ``getME(m, "theta")``.
 
-        The relative covariance factor L_i of each term, lower triangle column by column, terms in lme4's order. The
-        covariance matrix of a term is sigma^2 L_i L_i'.
+        The covariance factor L_i of each term, lower triangle column by column, terms in lme4's order. The covariance
+        matrix of a term is sigma^2 L_i L_i' in a linear model, in which theta is relative to the residual standard
+        deviation, and L_i L_i' in a generalized one.
 
         Examples
         --------
@@ -50,6 +51,9 @@ class RandomEffects:
     @property
     def variance_components(self) -> dict[str, float | pd.DataFrame]:
         """Variance of each scalar term, and covariance matrix of each vector term, shape (k_i, k_i).
+
+        Of a generalized model on the scale of the linear predictor. With a dispersion lme4 1.1 prints these times
+        sigma^2; here, as in lme4 2.0, they are the variances of the random effects themselves.
 
         Examples
         --------
@@ -83,7 +87,8 @@ class RandomEffects:
         """Conditional standard deviations of the random effects, shaped as ``random_effects``.
 
         Given the data, the fixed effects and the variance parameters, as lme4's ``ranef(m, condVar = TRUE)``: the
-        uncertainty of those is left out. ``predict(se=True)`` includes that of the fixed effects.
+        uncertainty of those is left out. ``predict(se=True)`` includes that of the fixed effects. For a generalized
+        model from the working weights at the modes, which is the normal approximation of Laplace's method.
 
         Examples
         --------

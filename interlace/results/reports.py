@@ -28,7 +28,7 @@ class Reports(Members):
         return self.summary()._repr_html_()
 
     def summary(self) -> Summary:
-        """Summarize the fit as lme4 does, with t tests of the fixed effects.
+        """Summarize the fit as lme4 does, with tests of the fixed effects.
 
         Returns
         -------
@@ -44,7 +44,13 @@ class Reports(Members):
         """
         return summarize(self)
 
-    def tidy(self, effects: Sequence[Effects] = ("fixed", "ran_pars"), *, level: float = 0.95) -> pd.DataFrame:
+    def tidy(
+        self,
+        effects: Sequence[Effects] = ("fixed", "ran_pars"),
+        *,
+        level: float = 0.95,
+        exponentiate: bool = False,
+    ) -> pd.DataFrame:
         """One row an estimate, with the columns of R's ``broom.mixed::tidy``.
 
         Parameters
@@ -54,11 +60,17 @@ class Reports(Members):
             column ``level``).
         level : float
             Confidence level of ``conf_low`` and ``conf_high``.
+        exponentiate : bool
+            Whether to give the coefficients as ratios: odds ratios with a logit link, rate ratios with a log link, or
+            ratios of means after ``log(y)``. Estimates and ends of intervals are exponentiated, standard errors are
+            those of the ratio by the delta method; tests are of the coefficients themselves. The other rows stay as
+            they are.
 
         Returns
         -------
         DataFrame
-            Columns ``effect, group, term, estimate, std_error, statistic, df, p_value, conf_low, conf_high``.
+            Columns ``effect, group, term, estimate, std_error, statistic, df, p_value, conf_low, conf_high``. The
+            residual, ``sd__Observation``, has a row only if a residual variance or dispersion was estimated.
 
         Examples
         --------
@@ -72,8 +84,13 @@ class Reports(Members):
         3   Subject             sd__Days     5.922
         4   Subject  cor__Intercept.Days     0.066
         5  Residual      sd__Observation    25.592
+        >>> df = interlace.datasets.load("cbpp")
+        >>> result = interlace.glmer("incidence / size ~ period + (1 | herd)", df, "binomial", weights="size")
+        >>> result.tidy("fixed", exponentiate=True)[["term", "estimate", "conf_low", "conf_high"]].round(3).tail(1)
+                  term  estimate  conf_low  conf_high
+        3  period[T.4]     0.206     0.089      0.476
         """
-        return tables.tidy(self, effects, level=level)
+        return tables.tidy(self, effects, level=level, exponentiate=exponentiate)
 
     def glance(self) -> pd.DataFrame:
         """One row about the whole fit, with the columns of R's ``broom.mixed::glance``.
@@ -81,7 +98,8 @@ class Reports(Members):
         Returns
         -------
         DataFrame, one row
-            Columns ``nobs, sigma, logLik, AIC, BIC, REMLcrit`` (``deviance`` for a fit by ML) ``, df_residual``.
+            Columns ``nobs, sigma, logLik, AIC, BIC, REMLcrit`` (``deviance`` for a fit by ML, with the meaning that
+            ``deviance`` has for the model) ``, df_residual``.
 
         Examples
         --------
@@ -94,14 +112,21 @@ class Reports(Members):
         return tables.glance(self)
 
     def augment(self) -> pd.DataFrame:
-        """Add what is known about each row to the model frame.
+        """Add what is known about each row to the model frame, with the columns of ``broom.mixed::augment``.
 
         Returns
         -------
         DataFrame, n rows
-            The columns used, then ``.fitted`` (X beta + Z b + offset), ``.resid``, ``.fixed`` (X beta + offset),
-            ``.mu`` (same as ``.fitted``), ``.offset``, ``.weights`` and ``.wtres`` (residual times the root of the
-            weight).
+            The columns used, then:
+
+            - ``.fitted`` and ``.eta``: the linear predictor X beta + Z b + offset; ``.fixed``: X beta + offset.
+            - ``.mu``: the mean, the same as ``.fitted`` in a linear model.
+            - ``.resid``: y minus the mean; in a generalized model the deviance residual.
+            - ``.offset``; ``.weights``: prior weights, numbers of trials of a binomial response.
+            - ``.sqrtrwt``: root of the weight over the variance function; ``.wtres``: y minus the mean, times that (the
+              Pearson residual); ``.sqrtXwt``: ``.sqrtrwt`` times the derivative of the mean by the linear predictor.
+
+            ``.hat`` and ``.cooksd`` are not among them.
 
         Examples
         --------

@@ -10,10 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from interlace.estimate.glmm_state import GlmmState
+from interlace.frames.adapt import Column
+from interlace.frames.levels import level_text
+from interlace.prediction.response import linear_predictor, response_model
 from interlace.results.fixed import coefficient_names
 
 if TYPE_CHECKING:
-    from interlace.estimate.state import FitState
+    from interlace.estimate.state import State
     from interlace.typing import FloatArray
 
 __all__ = ["DataView", "ModelView", "ResidualType", "Rows", "model_frame", "random_effects_matrix", "residuals"]
@@ -21,18 +25,30 @@ __all__ = ["DataView", "ModelView", "ResidualType", "Rows", "model_frame", "rand
 ResidualType: TypeAlias = Literal["response", "pearson", "deviance", "working"]
 
 
-def residuals(state: FitState, type: str = "response", *, scaled: bool = False) -> FloatArray:
-    """Residuals given the conditional modes, shape (n,); see ``Rows.residuals``."""
+def residuals(state: State, type: str | None = None, *, scaled: bool = False) -> FloatArray:
+    """Residuals given the conditional modes, shape (n,); see ``Rows.residuals``.
+
+    Formulas: McCullagh and Nelder, Generalized Linear Models, 2nd ed., sections 2.4 and 2.5.
+    """
+    if type is None:
+        type = "deviance" if isinstance(state, GlmmState) else "response"
     if type not in get_args(ResidualType):
         raise ValueError(f"residual type must be one of {', '.join(get_args(ResidualType))}; not {type!r}")
-    design = state.problem.design
-    out = design.y - state.fitted
-    if type in ("pearson", "deviance") and design.weights is not None:
-        out = out * np.sqrt(design.weights)
+    model, mu = response_model(state), state.fitted
+    out = model.y - mu
+    with np.errstate(all="ignore"):
+        if type == "pearson":
+            # A mean that rounds to the response has no variance left in its digits.
+            out = np.where(out == 0.0, 0.0, out * np.sqrt(model.weights / model.family.variance(mu)))
+        elif type == "deviance":
+            out = np.sign(out) * np.sqrt(model.weights * np.maximum(model.family.unit_deviance(model.y, mu), 0.0))
+        elif type == "working":
+            working = model.at(linear_predictor(state))
+            out = working.score / working.fisher
     return out / state.sigma if scaled else out
 
 
-def random_effects_matrix(state: FitState) -> sparse.csr_array:
+def random_effects_matrix(state: State) -> sparse.csr_array:
     """Z of all terms side by side, level by level, shape (n, sum q_i k_i): lme4's ``getME(m, "Z")``."""
     blocks = []
     for term in state.problem.design.terms:
@@ -43,15 +59,28 @@ def random_effects_matrix(state: FitState) -> sparse.csr_array:
     return sparse.csr_array(sparse.hstack(blocks, format="csr"))
 
 
-def model_frame(state: FitState) -> pd.DataFrame:
-    """Columns and rows used, a copy; after ``refit`` a response that is a plain column holds the new values."""
+def model_frame(state: State) -> pd.DataFrame:
+    """Columns and rows used, a copy, with the response of the fit.
+
+    A response that is a column holds the values of the fit, which after ``refit`` are the new ones. One that is
+    computed (``log(y)``, ``cbind(s, f)``) is a further column named as the left-hand side, as in R's model frames; the
+    columns it was computed from stay as they were.
+    """
     design = state.problem.design
-    frame = design.frame.copy()
-    if design.response in frame.columns and pd.api.types.is_numeric_dtype(frame[design.response].dtype):
-        stored = frame[design.response].to_numpy(dtype=float)
-        if not np.array_equal(stored, design.y):
-            frame[design.response] = design.y
+    frame = design.frame
+    if design.response not in frame.columns:
+        frame.insert(0, design.response, design.y)
+    elif not np.array_equal(_stored(Column(design.response, frame[design.response]), design.spec.success), design.y):
+        frame[design.response] = design.y
     return frame
+
+
+def _stored(column: Column, success: str | None) -> FloatArray:
+    """What a response in a column enters the fit as: 1 for success where it is of two kinds."""
+    if column.kind == "number":
+        return column.numbers
+    codes, levels = column.coded
+    return np.array([level_text(level) == success for level in levels], dtype=np.float64)[codes]
 
 
 @dataclass(frozen=True)
@@ -85,7 +114,7 @@ class ModelView:
     ('Reaction ~ Days + (Days | Subject)', ['Intercept', 'Days'], (180, 36))
     """
 
-    state: FitState
+    state: State
 
     @property
     def formula(self) -> str:
@@ -94,7 +123,7 @@ class ModelView:
 
     @property
     def endog(self) -> FloatArray:
-        """Response, shape (n,)."""
+        """Response, shape (n,): as numbers, proportions for ``cbind(successes, failures)``."""
         return self.state.problem.design.y.copy()
 
     @property
@@ -130,7 +159,7 @@ class ModelView:
 
     @property
     def weights(self) -> FloatArray | None:
-        """Prior weights, shape (n,), or None."""
+        """Prior weights, shape (n,), or None; for ``cbind(successes, failures)`` the numbers of trials."""
         weights = self.state.problem.design.weights
         return None if weights is None else weights.copy()
 
@@ -149,11 +178,13 @@ class ModelView:
 class Rows:
     """Members with one value for each of the n rows used, indexed by the rows' labels in the caller's frame."""
 
-    state: FitState
+    state: State
 
     @property
     def fittedvalues(self) -> pd.Series:
-        """X beta + Z b + offset, shape (n,): lme4's ``fitted(m)``.
+        """Means given the conditional modes, shape (n,): lme4's ``fitted(m)``.
+
+        X beta + Z b + offset for a linear model; the inverse link of that for a generalized one.
 
         Examples
         --------
@@ -168,7 +199,9 @@ class Rows:
 
     @property
     def resid(self) -> pd.Series:
-        """Response minus fitted values, shape (n,): lme4's ``resid(m)``.
+        """Residuals of the default type, shape (n,): lme4's ``resid(m)``.
+
+        Response minus fitted values for a linear model, deviance residuals for a generalized one.
 
         Examples
         --------
@@ -181,14 +214,16 @@ class Rows:
         """
         return self.residuals()
 
-    def residuals(self, type: ResidualType = "response", *, scaled: bool = False) -> pd.Series:
+    def residuals(self, type: ResidualType | None = None, *, scaled: bool = False) -> pd.Series:
         """Residuals given the conditional modes.
 
         Parameters
         ----------
-        type : {"response", "pearson", "deviance", "working"}
-            ``response`` and ``working``: y minus fitted. ``pearson`` and ``deviance``: that times the root of the
-            prior weight.
+        type : {"response", "pearson", "deviance", "working"}, optional
+            ``response``: y - mu, with mu the fitted means. ``pearson``: that times the root of weight / V(mu), with V
+            the variance function. ``deviance``: with the sign of y - mu, the root of weight times unit deviance; their
+            squares sum to the deviance. ``working``: (y - mu) / (d mu / d eta). By default ``response`` for linear and
+            ``deviance`` for generalized models, as in lme4.
         scaled : bool
             Whether to divide by sigma.
 
@@ -196,6 +231,11 @@ class Rows:
         -------
         Series, shape (n,)
             lme4's ``resid(m, type, scaled)``.
+
+        Notes
+        -----
+        In a linear model mu is eta and V is 1: ``working`` residuals are those of ``response``, and ``deviance``
+        residuals those of ``pearson``, y - mu times the root of the weight.
 
         Examples
         --------

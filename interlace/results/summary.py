@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from interlace.core.dispersion import ProfiledDispersion
+from interlace.estimate.glmm_state import GlmmState
 from interlace.results.fixed import coefficient_names, residual_df, test_df
 from interlace.results.latex import booktabs
 from interlace.results.rows import residuals
@@ -44,11 +46,14 @@ class Summary:
     ----------
     title, formula : str
     tables : dict of str to DataFrame
-        ``criteria`` (AIC, BIC, logLik, deviance or REML criterion, df.resid), ``residuals`` (quantiles of the scaled
-        residuals), ``random``, ``fixed``, ``correlation`` (of the fixed effects), ``groups`` (levels of each factor).
+        ``criteria`` (AIC, BIC, logLik; deviance, REML criterion, or for a generalized model ``-2*log(L)``; df.resid),
+        ``residuals`` (quantiles of the Pearson residuals over sigma), ``random``, ``fixed``, ``correlation`` (of the
+        fixed effects), ``groups`` (levels of each factor).
     variances : VarianceTable
     nobs : int
     reml : bool
+    details : tuple of str
+        Lines on the model: family and link, what counts as success, weights.
     notes : tuple of str
         How the tests were made, and what the checks of the fit found.
 
@@ -67,7 +72,7 @@ class Summary:
     variances: VarianceTable
     nobs: int
     reml: bool
-    weights: str | None
+    details: tuple[str, ...]
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -76,9 +81,7 @@ class Summary:
     __repr__ = __str__
 
     def _parts(self) -> list[str]:
-        head = [self.title, *textwrap.wrap(f"Formula: {self.formula}", 100, subsequent_indent="    ")]
-        if self.weights:
-            head.append(f"Weights: {self.weights}")
+        head = [self.title, *textwrap.wrap(f"Formula: {self.formula}", 100, subsequent_indent="    "), *self.details]
         groups = "; ".join(f"{name}, {count}" for name, count in self.tables["groups"]["levels"].items())
         random = self.variances.to_text(variance=True, digits=4, corr_digits=2)
         return [
@@ -98,16 +101,15 @@ class Summary:
         table = self.tables["criteria"]
         if self.reml:
             return f"REML criterion at convergence: {table['REML criterion'].iloc[0]:.1f}"
-        cells = [f"{v:.1f}" if name != "df.resid" else str(int(v)) for name, v in table.iloc[0].items()]
-        return _row(table, cells)
+        return _row(table, [cell for _, (cell,) in _criteria_cells(table)])
 
     def _repr_html_(self) -> str:
-        parts = [f"<p><strong>{html.escape(self.title)}</strong><br>{html.escape(self.formula)}</p>"]
-        for name in ("criteria", "random", "fixed"):
-            table = self.tables[name]
-            parts.append(
-                table.to_html(index=name == "fixed", na_rep="", float_format="{:.4g}".format, border=0, escape=True)
-            )
+        lines = "<br>".join(html.escape(line) for line in (self.formula, *self.details))
+        parts = [f"<p><strong>{html.escape(self.title)}</strong><br>{lines}</p>"]
+        for columns in (_criteria_cells(self.tables["criteria"]), self._random_cells(), self._named_fixed_cells()):
+            table = pd.DataFrame(dict(enumerate(cells for _, cells in columns)))
+            table.columns = pd.Index([heading for heading, _ in columns])
+            parts.append(table.to_html(index=False, border=0, escape=True))
         groups = ", ".join(f"{html.escape(str(n))}: {c}" for n, c in self.tables["groups"]["levels"].items())
         parts.append(f"<p>Number of obs: {self.nobs}; groups: {groups}</p>")
         parts += [f"<p>{html.escape(note)}</p>" for note in self.notes]
@@ -128,29 +130,35 @@ class Summary:
         >>> print(interlace.fit("Reaction ~ Days + (Days | Subject)", df).summary().to_latex().splitlines()[0])
         \begin{tabular}{lrrrrr}
         """
-        fixed = [("", list(self.tables["fixed"].index)), *_fixed_cells(self.tables["fixed"])]
-        random = self.variances.frame()
+        return booktabs(self._named_fixed_cells()) + "\n\n" + booktabs(self._random_cells(), text_columns=2) + "\n"
+
+    def _named_fixed_cells(self) -> list[tuple[str, list[str]]]:
+        table = self.tables["fixed"]
+        return [("", [str(name) for name in table.index]), *_fixed_cells(table)]
+
+    def _random_cells(self) -> list[tuple[str, list[str]]]:
+        random = self.tables["random"]
         cells: list[tuple[str, list[str]]] = [(name, [str(v) for v in random[name]]) for name in ("Groups", "Name")]
         for name in random.columns[2:]:
             values = random[name].to_numpy(dtype=float)
             texts = [f"{v:.2f}" for v in values] if name.startswith("Corr") else significant(values, 4)
             heading = "" if name.startswith("Corr.") else name
             cells.append((heading, ["" if np.isnan(v) else t for v, t in zip(values, texts, strict=True)]))
-        return booktabs(fixed, text_columns=1) + "\n\n" + booktabs(cells, text_columns=2) + "\n"
+        return cells
 
 
 def summarize(result: Members) -> Summary:
     """Collect the summary of a fit."""
-    state, design = result.state, result.state.problem.design
+    state, design, wording = result.state, result.state.problem.design, _wording(result)
     headings = _Z_HEADINGS if _is_normal(result) else _T_HEADINGS
     fixed = coefficient_table(result)[list(headings)].rename(columns=headings)
     names = coefficient_names(state)
     quantiles = np.quantile(residuals(state, "pearson", scaled=True), [0, 0.25, 0.5, 0.75, 1])
     variances = variance_table(state)
     criteria = {"AIC": result.aic, "BIC": result.bic, "logLik": result.llf}
-    criteria |= {"REML criterion" if state.reml else "deviance": state.criterion, "df.resid": result.df_resid}
+    criteria |= {wording.criterion: state.criterion, "df.resid": result.df_resid}
     return Summary(
-        title="Linear mixed model fit by " + ("REML" if state.reml else "maximum likelihood"),
+        title=wording.title,
         formula=design.formula,
         tables={
             "criteria": pd.DataFrame([criteria]),
@@ -163,8 +171,8 @@ def summarize(result: Members) -> Summary:
         variances=variances,
         nobs=result.nobs,
         reml=state.reml,
-        weights=_weights_text(result),
-        notes=_notes(result),
+        details=_details(result, wording),
+        notes=_notes(result, wording),
     )
 
 
@@ -172,20 +180,75 @@ def _is_normal(result: Members) -> bool:
     return bool(np.isinf(test_df(result.state, result.call)))
 
 
-def _weights_text(result: Members) -> str | None:
-    if result.state.problem.design.weights is None:
-        return None
+@dataclass(frozen=True)
+class _Wording:
+    """What linear and generalized models are described with.
+
+    Attributes
+    ----------
+    title : str
+    criterion : str
+        Name of what was minimized.
+    lines : tuple of str
+        Family and link, what counts as success.
+    notes : tuple of str
+        What limits the numbers, and where lme4 prints others.
+    """
+
+    title: str
+    criterion: str
+    lines: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _wording(result: Members) -> _Wording:
+    state = result.state
+    if isinstance(state, GlmmState):
+        return _generalized(result, state)
+    method = "REML" if state.reml else "maximum likelihood"
+    return _Wording(f"Linear mixed model fit by {method}", "REML criterion" if state.reml else "deviance")
+
+
+def _generalized(result: Members, state: GlmmState) -> _Wording:
+    design, model, nodes = state.problem.design, state.model, state.problem.nodes
+    how = f"Adaptive Gauss-Hermite Quadrature, nAGQ = {nodes}" if nodes > 1 else "Laplace Approximation"
+    lines, notes = [f"Family: {model.family.label} ({model.link.name})"], []
+    if design.spec.success is not None:
+        lines.append(f"Success: {design.response} = {design.spec.success}")
+    if nodes == 0:
+        how += ", nAGQ = 0"
+        notes.append(
+            "With nAGQ = 0 the fixed effects are found together with the modes of the random effects, and their "
+            "standard errors take the variances of these as known."
+        )
+    if isinstance(model, ProfiledDispersion):
+        notes.append('The residual is lme4\'s, and not a maximum likelihood estimate (Control(dispersion="lme4")).')
+    theirs = result.convergence.details.get("lme4_criterion")
+    if theirs is not None:
+        notes.append(
+            f"lme4 1.1 gives {theirs:.1f} for -2*log(L): with nAGQ above 1 it leaves out a constant, "
+            f"{state.criterion - theirs:.1f} for this response."
+        )
+    title = f"Generalized linear mixed model fit by maximum likelihood ({how})"
+    return _Wording(title, "-2*log(L)", tuple(lines), tuple(notes))
+
+
+def _details(result: Members, wording: _Wording) -> tuple[str, ...]:
+    """What stands below the formula."""
     given = result.call.weights
-    return given if isinstance(given, str) else "given as an array"
+    if given is None:
+        return wording.lines
+    return (*wording.lines, f"Weights: {given if isinstance(given, str) else 'given as an array'}")
 
 
-def _notes(result: Members) -> tuple[str, ...]:
-    """How the tests were made, what was left out, and what the checks found."""
+def _notes(result: Members, wording: _Wording) -> tuple[str, ...]:
+    """How the tests were made, what limits the numbers, and what the checks found."""
     state = result.state
     notes = []
     if len(state.beta):
         residual = f"t tests use the residual degrees of freedom n - p = {residual_df(state)}."
         notes.append("z tests use the normal distribution." if _is_normal(result) else residual)
+    notes += wording.notes
     for check in state.checks:
         advice = f". What to try: {check.advice}" if check.advice and check.severity != "info" else ""
         notes.append(f"{check.severity.capitalize()}: {check.message}{advice}.")
@@ -196,6 +259,11 @@ def _row(table: pd.DataFrame, cells: list[str]) -> str:
     return "\n".join(
         align([(str(name), [cell], ">") for name, cell in zip(table.columns, cells, strict=True)], gap="  ")
     )
+
+
+def _criteria_cells(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    values = table.iloc[0].items()
+    return [(str(name), [f"{v:.1f}" if name != "df.resid" else str(int(v))]) for name, v in values]
 
 
 def _fixed_cells(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
@@ -249,14 +317,14 @@ def _correlation_text(table: pd.DataFrame) -> str:
 
 def short_text(result: Members) -> str:
     """Write the few lines that lme4 prints for a fit itself."""
-    state, design = result.state, result.state.problem.design
-    method = "REML" if state.reml else "maximum likelihood"
-    criterion = "REML criterion" if state.reml else "Deviance"
+    state, design, wording = result.state, result.state.problem.design, _wording(result)
+    criterion = wording.criterion
     groups = "; ".join(f"{name}, {count}" for name, count in result.ngroups.items())
     lines = [
-        f"Linear mixed model fit by {method}",
+        wording.title,
         f"Formula: {design.formula}",
-        f"{criterion} at convergence: {state.criterion:.4f}",
+        *_details(result, wording),
+        f"{criterion[0].upper()}{criterion[1:]} at convergence: {state.criterion:.4f}",
         "Random effects:",
         variance_table(state).to_text(digits=4, corr_digits=2),
         f"Number of obs: {result.nobs}, groups: {groups}",

@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 
 from interlace.inference import wald
+from interlace.prediction.response import linear_predictor, response_model
 from interlace.results.fixed import coefficient_names, test_df
-from interlace.results.rows import model_frame
+from interlace.results.rows import model_frame, residuals
 from interlace.results.varcorr import variance_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interlace.estimate.state import FitState
+    from interlace.estimate.state import State
     from interlace.results.criteria import Criteria
     from interlace.results.fixed import FixedEffects
     from interlace.results.members import Members
@@ -49,8 +50,24 @@ def coefficient_table(result: FixedEffects, level: float = 0.95) -> pd.DataFrame
     )
 
 
-def tidy(result: Members, effects: Sequence[Effects] = ("fixed", "ran_pars"), *, level: float = 0.95) -> pd.DataFrame:
-    """One row an estimate; see ``LMMResult.tidy``."""
+def _exponentiated(table: pd.DataFrame) -> pd.DataFrame:
+    """Coefficients as ratios; their standard errors by the delta method."""
+    out = table.copy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name in ("estimate", "conf_low", "conf_high"):
+            out[name] = np.exp(table[name])
+        out["std_error"] *= out["estimate"]
+    return out
+
+
+def tidy(
+    result: Members,
+    effects: Sequence[Effects] = ("fixed", "ran_pars"),
+    *,
+    level: float = 0.95,
+    exponentiate: bool = False,
+) -> pd.DataFrame:
+    """One row an estimate; see ``Reports.tidy``."""
     wanted = (effects,) if isinstance(effects, str) else tuple(effects)
     unknown = sorted(set(wanted) - set(get_args(Effects)))
     if unknown:
@@ -58,6 +75,7 @@ def tidy(result: Members, effects: Sequence[Effects] = ("fixed", "ran_pars"), *,
     parts = []
     if "fixed" in wanted:
         fixed = coefficient_table(result, level)
+        fixed = _exponentiated(fixed) if exponentiate else fixed
         parts.append(fixed.rename_axis("term").reset_index().assign(effect="fixed"))
     if "ran_pars" in wanted:
         parts.append(_random_parameters(result.state))
@@ -70,7 +88,7 @@ def tidy(result: Members, effects: Sequence[Effects] = ("fixed", "ran_pars"), *,
     return out.reset_index(drop=True)
 
 
-def _random_parameters(state: FitState) -> pd.DataFrame:
+def _random_parameters(state: State) -> pd.DataFrame:
     """Name standard deviations and correlations as broom.mixed does: ``sd__Days``, ``cor__Intercept.Days``."""
     table = variance_table(state).as_dataframe()
     terms = []
@@ -108,7 +126,7 @@ def _random_values(result: RandomEffects, level: float) -> pd.DataFrame:
 
 
 def glance(result: Criteria) -> pd.DataFrame:
-    """One row about the whole fit; see ``LMMResult.glance``."""
+    """One row about the whole fit; see ``Reports.glance``."""
     return pd.DataFrame(
         {
             "nobs": [result.nobs],
@@ -122,14 +140,21 @@ def glance(result: Criteria) -> pd.DataFrame:
     )
 
 
-def augment(state: FitState) -> pd.DataFrame:
-    """Model frame with one column for each thing known about a row; see ``LMMResult.augment``."""
-    design, out = state.problem.design, model_frame(state)
-    out[".fitted"] = state.fitted
-    out[".resid"] = design.y - state.fitted
+def augment(state: State) -> pd.DataFrame:
+    """Model frame with one column for each thing known about a row; see ``Reports.augment``."""
+    offset, out = state.problem.design.offset, model_frame(state)
+    model, eta = response_model(state), linear_predictor(state)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a mean that rounds to 0 or 1 leaves no variance
+        root = np.sqrt(model.weights / model.family.variance(state.fitted))
+        from_predictor = root * model.link.d1(eta)
+    out[".fitted"] = eta
+    out[".resid"] = residuals(state)
     out[".fixed"] = state.fixed
     out[".mu"] = state.fitted
-    out[".offset"] = 0.0 if design.offset is None else design.offset
-    out[".weights"] = 1.0 if design.weights is None else design.weights
-    out[".wtres"] = out[".resid"] * np.sqrt(out[".weights"])
+    out[".offset"] = 0.0 if offset is None else offset
+    out[".sqrtXwt"] = from_predictor
+    out[".sqrtrwt"] = root
+    out[".weights"] = model.weights
+    out[".wtres"] = residuals(state, "pearson")
+    out[".eta"] = eta
     return out

@@ -14,9 +14,9 @@ from interlace.results.text import align, significant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interlace.estimate.state import FitState
+    from interlace.estimate.state import State
     from interlace.frames.design import RandomTerm
-    from interlace.results.lmm import LMMResult
+    from interlace.results.members import Members
     from interlace.typing import FloatArray
 
 __all__ = ["ByTerm", "VarCorr", "VarianceTable", "isSingular", "ranef"]
@@ -55,8 +55,8 @@ class VarianceTable:
         Covariance matrix of each term.
     structures : tuple of str
         ``"unstructured"`` or ``"diagonal"``.
-    sigma : float
-        Residual standard deviation.
+    sigma : float or None
+        Residual standard deviation or root of the dispersion; None for a response without one, which has no row.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class VarianceTable:
     names: tuple[tuple[str, ...], ...]
     covariances: tuple[FloatArray, ...]
     structures: tuple[str, ...]
-    sigma: float
+    sigma: float | None
 
     def as_dataframe(self, order: Literal["cov.last", "lower.tri"] = "cov.last") -> pd.DataFrame:
         """One row a variance or covariance, as R's ``as.data.frame(VarCorr(m))``.
@@ -87,7 +87,7 @@ class VarianceTable:
         -------
         DataFrame
             Columns ``grp``, ``var1``, ``var2`` (missing for a variance), ``vcov`` (variance or covariance),
-            ``sdcor`` (standard deviation or correlation). The last row is the residual.
+            ``sdcor`` (standard deviation or correlation). The last row is the residual, if there is one.
 
         Examples
         --------
@@ -106,7 +106,8 @@ class VarianceTable:
         rows: list[tuple[str, str | None, str | None, float, float]] = []
         for key, names, cov, structure in zip(self.keys, self.names, self.covariances, self.structures, strict=True):
             rows += _term_rows(key, names, cov, structure, order)
-        rows.append(("Residual", None, None, self.sigma**2, self.sigma))
+        if self.sigma is not None:
+            rows.append(("Residual", None, None, self.sigma**2, self.sigma))
         grp, var1, var2, vcov, sdcor = zip(*rows, strict=True)
         # Text columns stay of type object, in which a missing name is None and not NaN.
         texts = {name: pd.Series(values, dtype=object) for name, values in zip(_TEXTS, (grp, var1, var2), strict=True)}
@@ -136,7 +137,8 @@ class VarianceTable:
                     [key if j == 0 else "", name, cov[j, j], sd[j], *(corr[j, i] for i in range(known))]
                     + [np.nan] * (widest - 1 - known)
                 )
-        rows.append(["Residual", "", self.sigma**2, self.sigma, *[np.nan] * (widest - 1)])
+        if self.sigma is not None:
+            rows.append(["Residual", "", self.sigma**2, self.sigma, *[np.nan] * (widest - 1)])
         corr_columns = ["Corr" if i == 0 else f"Corr.{i}" for i in range(widest - 1)]
         out = pd.DataFrame(rows, columns=["Groups", "Name", "Variance", "Std.Dev.", *corr_columns])
         return out if variance else out.drop(columns="Variance")
@@ -197,7 +199,7 @@ def _term_rows(
     ]
 
 
-def variance_table(state: FitState) -> VarianceTable:
+def variance_table(state: State) -> VarianceTable:
     """Collect standard deviations and correlations of a fit, with names."""
     terms = state.problem.design.terms
     return VarianceTable(
@@ -205,11 +207,11 @@ def variance_table(state: FitState) -> VarianceTable:
         names=tuple(term.names for term in terms),
         covariances=term_covariances(state),
         structures=tuple(term.structure for term in terms),
-        sigma=state.sigma,
+        sigma=state.sigma if state.has_scale else None,
     )
 
 
-def variance_components(state: FitState) -> dict[str, float | pd.DataFrame]:
+def variance_components(state: State) -> dict[str, float | pd.DataFrame]:
     """Variance of each scalar term and covariance matrix of each other term, by key."""
     return {
         term.key: float(cov[0, 0]) if cov.shape == (1, 1) else pd.DataFrame(cov, index=term.names, columns=term.names)
@@ -225,7 +227,7 @@ def by_level(term: RandomTerm, values: FloatArray) -> pd.Series | pd.DataFrame:
     return pd.DataFrame(values.copy(), index=index, columns=list(term.names))
 
 
-def conditional_modes(state: FitState) -> ByTerm:
+def conditional_modes(state: State) -> ByTerm:
     """Conditional modes b of each term, by key."""
     return {
         term.key: by_level(term, modes) for term, modes in zip(state.problem.design.terms, state.modes, strict=True)
@@ -252,7 +254,7 @@ def conditional_cov(terms: tuple[RandomTerm, ...], covariances: tuple[FloatArray
     return out
 
 
-def boundary_flags(state: FitState, tol: float | None = None) -> dict[str, bool]:
+def boundary_flags(state: State, tol: float | None = None) -> dict[str, bool]:
     """Whether each term is singular, by key; ``tol`` is the one of the fit's ``Control`` by default."""
     limit: Any = state.problem.control.singular_tol if tol is None else tol
     if not isinstance(limit, int | float | np.number) or not limit >= 0.0:
@@ -261,12 +263,12 @@ def boundary_flags(state: FitState, tol: float | None = None) -> dict[str, bool]
     return {key: bool(values.min() < limit) for key, values in zip(keys, singular_values(state), strict=True)}
 
 
-def VarCorr(result: LMMResult) -> VarianceTable:  # noqa: N802  (R's name)
+def VarCorr(result: Members) -> VarianceTable:  # noqa: N802  (R's name)
     """Collect standard deviations and correlations of the random effects.
 
     Parameters
     ----------
-    result : LMMResult
+    result : LMMResult or GLMMResult
 
     Returns
     -------
@@ -285,12 +287,12 @@ def VarCorr(result: LMMResult) -> VarianceTable:  # noqa: N802  (R's name)
     return variance_table(_state(result))
 
 
-def ranef(result: LMMResult) -> ByTerm:
+def ranef(result: Members) -> ByTerm:
     """Conditional modes of the random effects (BLUPs), lme4's ``ranef(m)``.
 
     Parameters
     ----------
-    result : LMMResult
+    result : LMMResult or GLMMResult
 
     Returns
     -------
@@ -311,14 +313,15 @@ def ranef(result: LMMResult) -> ByTerm:
     return conditional_modes(_state(result))
 
 
-def isSingular(result: LMMResult, tol: float = 1e-4) -> bool:  # noqa: N802  (R's name)
+def isSingular(result: Members, tol: float = 1e-4) -> bool:  # noqa: N802  (R's name)
     """Whether the fit is singular: some combination of random effects of a term has (nearly) no variance.
 
     Parameters
     ----------
-    result : LMMResult
+    result : LMMResult or GLMMResult
     tol : float
-        Limit on the standard deviation of the least variable combination, relative to the residual one.
+        Limit on the standard deviation of the least variable combination, relative to the residual one; in a
+        generalized model on the scale of the linear predictor.
 
     Returns
     -------
@@ -342,9 +345,9 @@ def isSingular(result: LMMResult, tol: float = 1e-4) -> bool:  # noqa: N802  (R'
     return any(boundary_flags(_state(result), tol).values())
 
 
-def _state(result: LMMResult) -> FitState:
+def _state(result: Members) -> State:
     """Arrays of a result, or a TypeError that says what was given instead."""
-    state: FitState | None = getattr(result, "state", None)
+    state: State | None = getattr(result, "state", None)
     if state is None:
-        raise TypeError(f"expected a result of interlace.fit(), not {type(result).__name__}")
+        raise TypeError(f"expected a result of interlace.fit() or interlace.glmer(), not {type(result).__name__}")
     return state

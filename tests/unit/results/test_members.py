@@ -131,7 +131,7 @@ def test_singularity(slopes, singular):
     assert singular.boundary_flags == {"Batch": True}
     assert not interlace.isSingular(slopes)
     assert interlace.isSingular(slopes, tol=10.0)
-    with pytest.raises(TypeError, match=r"expected a result of interlace.fit\(\), not int"):
+    with pytest.raises(TypeError, match=r"expected a result of interlace.fit\(\) or interlace.glmer\(\), not int"):
         interlace.isSingular(3)
 
 
