@@ -113,8 +113,8 @@ class Laplace:
         return replace(modes, x=x)
 
     def value(self, modes: Modes) -> float:
-        """Deviance at the modes; infinity where it is not defined."""
-        if not (modes.working.valid and modes.elimination.ok):
+        """Deviance at the modes; infinity where it is not defined, as where there are no modes."""
+        if not (modes.converged and modes.working.valid and modes.elimination.ok):
             return np.inf
         value = modes.conditional + modes.penalty + modes.log_det + modes.model.surplus(modes.eta)
         return np.inf if np.isnan(value) else value

@@ -29,6 +29,8 @@ class Link(ABC):
     Attributes
     ----------
     name : str
+    even : bool
+        Whether -eta means the same as eta, so that each response has two modes.
     mu_domain, eta_domain : (float, float)
         Open intervals between which mu and eta must lie.
     """
@@ -36,6 +38,7 @@ class Link(ABC):
     name: ClassVar[str]
     mu_domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
     eta_domain: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    even: ClassVar[bool] = False
 
     @abstractmethod
     def eta(self, mu: FloatArray) -> FloatArray:

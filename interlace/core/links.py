@@ -306,6 +306,7 @@ class Sqrt(_Power):
     """sqrt(mu); as in lme4 a negative eta is not refused, and means the same mu as -eta."""
 
     name: ClassVar[str] = "sqrt"
+    even: ClassVar[bool] = True
     mu_domain = (0.0, np.inf)
     exponent = 2.0
 

@@ -74,6 +74,8 @@ def minimize(
     summary, point = _run_to_proof(target, starts[0], _ALGORITHMS[optimizer], settings)
     if optimizer == "auto" and target.structure.n_theta > 1:
         for start in _second_opinions(target, point, starts, far=far):
+            if not np.isfinite(target(start)):
+                continue
             other, other_point = _run_to_proof(target, start, _newton, settings)
             if other.value < summary.value:
                 summary, point = other, other_point

@@ -235,11 +235,16 @@ class Pirls:
         return e, step, decrement
 
     def _begin(self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel) -> _State:
-        """Where the last search ended, or zero where that is hopeless here."""
+        """Where the last search ended; or zero, or the best fit to the response's own means, if that is hopeless here."""
         start = self._state(L, fixed, model, self._start, self._gamma)
         if start.value < _HOPELESS:
             return start
-        return self._state(L, fixed, model, [np.zeros_like(x) for x in self._start], self._gamma)
+        start = self._state(L, fixed, model, [np.zeros_like(x) for x in self._start], self._gamma)
+        if start.value < _HOPELESS:
+            return start
+        eta = model.start_eta
+        e = self.solve(L, weights := model.at(eta).fisher, weights * (eta - fixed))
+        return self._state(L, fixed, model, spherical_modes(e), e.beta if self._gamma.size else self._gamma)
 
     def _state(
         self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel, u: list[FloatArray], gamma: FloatArray

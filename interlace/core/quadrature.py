@@ -160,7 +160,7 @@ class Quadrature(Laplace):
 
     def value(self, modes: Modes) -> float:
         """Deviance, with the nodes placed around the modes; infinity where it is not defined."""
-        if not (modes.working.valid and modes.elimination.ok):
+        if not (modes.converged and modes.working.valid and modes.elimination.ok):
             return np.inf
         integrals = np.full(self._q, -np.inf)
         for batch in self._batches(modes, self._copied(modes.model), _root_of_inverse(modes)):

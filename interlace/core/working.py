@@ -217,6 +217,9 @@ class WorkingModel:
                 value = self._log_density(self.link.mu(eta), dispersion)
             if self._restricted:
                 value = np.where(self.link.valid_eta(eta) & self.family.valid_mu(self.link.mu(eta)), value, -np.inf)
+            if self.link.even:
+                # The other mode of a positive response lies beyond a density of zero, and does not belong to the model.
+                value = np.where((eta < 0.0) & (self.y > 0.0), -np.inf, value)
             return np.asarray(value)
 
     def minus_two_loglik(self, eta: FloatArray, dispersion: float = 1.0) -> float:

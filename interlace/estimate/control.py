@@ -31,7 +31,8 @@ class Control:
     dispersion : {"ml", "lme4"}
         Gamma, inverse Gaussian and Gaussian responses of ``glmer``: ``"ml"`` estimates the dispersion together with
         everything else by maximum likelihood, as glmmTMB does; ``"lme4"`` finds modes and variances with a dispersion
-        of 1 and takes deviance / n for it afterwards, which maximizes no likelihood.
+        of 1 and takes deviance / n for it afterwards, which maximizes no likelihood; variances of random effects are
+        then theta squared times the dispersion, as lme4 1.1 has them (lme4 2.0 does not multiply).
     information : {"expected", "observed"}
         Weights in the log-determinant of the Laplace approximation, which differ where the link is not canonical:
         those of lme4, or those of glmmTMB and of the approximation's definition.

@@ -10,11 +10,13 @@ import numpy as np
 from interlace.core import blas
 from interlace.core.dispersion import FreeDispersion, FreeTheta, ProfiledDispersion
 from interlace.core.familybase import Family
+from interlace.core.laplace import Laplace
 from interlace.core.linkbase import Link
 from interlace.core.optimize import Settings, minimize
 from interlace.core.optsummary import OptSummary
 from interlace.core.pirls import Modes
 from interlace.core.scaling import convert_theta
+from interlace.errors import ModelError
 from interlace.estimate import checks
 from interlace.estimate.control import Control
 from interlace.estimate.glmm_checks import diagnose
@@ -77,10 +79,24 @@ def optimize(
 ) -> tuple[OptSummary, Modes]:
     """Minimize the deviance; summary and modes are in the inner basis."""
     deviance = target(problem)
-    start = starting_point(problem, theta0)
+    start = _possible(problem, deviance, starting_point(problem, theta0))
     control = problem.control
     settings = Settings(control.tol, control.max_iterations, control.max_restarts)
     return minimize(deviance, start, optimizer=optimizer, settings=settings, far=False)
+
+
+def _possible(problem: GlmmProblem, deviance: Laplace, start: FloatArray) -> FloatArray:
+    """Starting point, with smaller variances if there are no conditional modes at it."""
+    n_theta = problem.structure.n_theta
+    for factor in (1.0, 0.1, 0.01, 1e-3):
+        trial = np.concatenate([factor * start[:n_theta], start[n_theta:]])
+        if np.isfinite(deviance(trial)):
+            return trial
+    model = problem.model
+    raise ModelError(
+        f"the {model.link.name!r} link makes means impossible before conditional modes are found for the response "
+        f"{problem.design.response!r}; choose a link that takes every linear predictor, such as the logarithm"
+    )
 
 
 def starting_point(problem: GlmmProblem, theta0: FloatArray | None = None) -> FloatArray:

@@ -125,7 +125,8 @@ def _overdispersion(state: GlmmState) -> Iterator[Check]:
 def _response(state: GlmmState) -> Iterator[Check]:
     """What is suspicious about the response."""
     model = state.model
-    text = model.family.response_warning(model.y, model.weights)
+    trials = model.weights if model.trials is None else model.trials
+    text = model.family.response_warning(model.y, trials)
     if text:
         yield Check(
             "response",

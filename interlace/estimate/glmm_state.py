@@ -34,7 +34,7 @@ class GlmmState:
     Attributes
     ----------
     theta : ndarray, shape (n_theta,)
-        Covariance parameters in lme4's order: the random effects of a term have the covariance L L'.
+        Covariance parameters in lme4's order: the random effects of a term have the covariance ``unit**2 L L'``.
     beta : ndarray, shape (p,)
     sigma : float
         Root of the dispersion; 1 for a family without one.
@@ -74,8 +74,8 @@ class GlmmState:
 
     @property
     def unit(self) -> float:
-        """Theta is on the scale of the linear predictor."""
-        return 1.0
+        """Theta is on the scale of the linear predictor; relative to sigma in the convention of lme4 1.1."""
+        return self.sigma if isinstance(self.model, ProfiledDispersion) else 1.0
 
     @property
     def has_scale(self) -> bool:

@@ -102,11 +102,13 @@ def test_theta_is_the_standard_deviation():
     assert result.ngroups == {"herd": 15}
 
 
-def test_variances_with_a_dispersion_are_not_multiplied_by_it():
+def test_variances_are_multiplied_by_the_dispersion_in_the_convention_of_lme4_alone():
+    likely = glmm_fits.reaction()
+    assert_allclose(likely.variance_components["Subject"], likely.theta[0] ** 2)
     result = glmm_fits.reaction(link="inverse", nodes=0, dispersion="lme4")
     assert_allclose(result.theta, [0.00267816696588989], rtol=1e-6)
     assert_allclose(result.sigma, 0.101712068407017, rtol=1e-6)
-    assert_allclose(result.variance_components["Subject"], 0.00267816696588989**2, rtol=1e-6)
+    assert_allclose(result.variance_components["Subject"], (0.00267816696588989 * result.sigma) ** 2, rtol=1e-6)
     assert_allclose(np.diag(result.fe_cov), [6.78351013207551e-09, 7.78392213716143e-11], rtol=1e-6)
 
 
