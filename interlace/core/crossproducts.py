@@ -8,7 +8,7 @@ added (chunks, machines) and taken away (deletion, folds), and a new response ch
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
@@ -33,12 +33,16 @@ class Rows:
         Fixed-effects columns, then the response.
     log_weights : float
         Sum of the logarithms of the weights; 0 without weights.
+    pairs : dict of (int, int) to (ndarray of int64, ndarray of int64)
+        Pairs of levels of two blocks that occur, and which of them each row has: found when first needed, and worth
+        keeping where the same rows come again with other weights.
     """
 
     codes: Sequence[IntArray]
     Z: Sequence[FloatArray]
     Xy: FloatArray
     log_weights: float = 0.0
+    pairs: dict[tuple[int, int], tuple[IntArray, IntArray]] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -104,6 +108,23 @@ class CrossProducts:
         else:
             Szz, S = None, _rest_products(structure, rows)
         return cls(structure, rows.n, rows.log_weights, tuple(A), P, tuple(C), Cz, S, Szz)
+
+    @classmethod
+    def of_chain(
+        cls, structure: Structure, codes: Sequence[IntArray], Z: Sequence[FloatArray], weights: FloatArray
+    ) -> CrossProducts:
+        """Z'WZ of a design without rest and X, from rows that are not weighted; the response is zero."""
+        A, C, P = [], [], {}
+        for i, block in enumerate(structure.blocks):
+            right = Z[i] if i + 1 == len(Z) else np.concatenate(Z[i:], axis=1)
+            sums = group_products(codes[i], block.q, weights[:, None] * Z[i], right)
+            stop = block.k
+            A.append(np.ascontiguousarray(sums[:, :, :stop]))
+            for j in range(i + 1, len(Z)):
+                start, stop = stop, stop + structure.blocks[j].k
+                P[i, j] = np.ascontiguousarray(sums[:, :, start:stop])
+            C.append(np.zeros((block.q, block.k, 1)))
+        return cls(structure, weights.size, 0.0, tuple(A), P, tuple(C), None, np.zeros((1, 1)), None)
 
     @classmethod
     def from_chunks(cls, structure: Structure, chunks: Iterable[Rows]) -> CrossProducts:
@@ -197,6 +218,9 @@ def group_products(index: IntArray, size: int, U: FloatArray, V: FloatArray) -> 
     ndarray, shape (size, u, v)
     """
     n, u, v = U.shape[0], U.shape[1], V.shape[1]
+    if u == v == 1:
+        sums = np.bincount(index, weights=U[:, 0] * V[:, 0], minlength=size)
+        return sums.reshape(size, 1, 1).astype(np.float64, copy=False)
     if n * u * v <= _ONE_SHOT:
         cells = index[:, None] * (u * v) + np.arange(u * v)
         products = U[:, :, None] * V[:, None, :]
@@ -225,7 +249,9 @@ def _add_sparse(a: sparse.csr_array | None, b: sparse.csr_array | None, sign: fl
 def _sparse_pair(structure: Structure, rows: Rows, i: int, j: int) -> sparse.csr_array:
     """Z_i'Z_j over the pairs of levels that occur, shape (q_i k_i, q_j k_j)."""
     a, b = structure.blocks[i], structure.blocks[j]
-    keys, inverse = np.unique(rows.codes[i] * b.q + rows.codes[j], return_inverse=True)
+    if (i, j) not in rows.pairs:
+        rows.pairs[i, j] = np.unique(rows.codes[i] * b.q + rows.codes[j], return_inverse=True)
+    keys, inverse = rows.pairs[i, j]
     sums = group_products(inverse, keys.size, rows.Z[i], rows.Z[j])
     row = (keys // b.q)[:, None, None] * a.k + np.arange(a.k)[None, :, None]
     col = (keys % b.q)[:, None, None] * b.k + np.arange(b.k)[None, None, :]

@@ -366,8 +366,8 @@ def family(name: str | Family | type[Family]) -> Family:
         return name()
     if not isinstance(name, str):
         raise TypeError(
-            f"family must be a name such as 'binomial', or an object of interlace.families, not {name!r}; a link is given "
-            "apart, as link="
+            f"family must be a name such as 'binomial', or an object of interlace.families, not {name!r}; "
+            "a link is given apart, as link="
         )
     folded = name.strip().casefold()
     found = FAMILIES.get(_ALIASES.get(folded, folded))

@@ -117,6 +117,7 @@ class Pirls:
         self._tol, self._max_iterations = tol, max_iterations
         self._start = [np.zeros((b.q, b.k)) for b in structure.blocks]
         self._gamma = np.zeros(self.X.shape[1])
+        self._pairs: dict[tuple[int, int], tuple[IntArray, IntArray]] = {}
 
     def begin_at(self, gamma: FloatArray) -> None:
         """Begin the next search at these coefficients, shape (p,), and at modes of zero."""
@@ -157,7 +158,7 @@ class Pirls:
         indefinite = bool((weights < 0.0).any())
         if like is not None:
             cp = replace(like, C=tuple(C.copy() for C in like.C), S=like.S.copy())
-        elif indefinite:
+        elif indefinite and (self.structure.rest or self.structure.p):
             parts = [self._cross_products(np.maximum(sign * weights, 0.0)) for sign in (1.0, -1.0)]
             cp = parts[0] - parts[1]
         else:
@@ -174,11 +175,14 @@ class Pirls:
         return eliminate(cp, L, SparseMap(cp) if structure.storage.sparse else None, indefinite=indefinite)
 
     def _cross_products(self, weights: FloatArray) -> CrossProducts:
+        structure = self.structure
+        if not (structure.rest or structure.p):
+            return CrossProducts.of_chain(structure, self.codes, self.Z, weights)
         root = np.sqrt(weights)[:, None]
         Xy = np.zeros((weights.size, self.X.shape[1] + 1))
         Xy[:, :-1] = root * self.X
-        rows = Rows(self.codes, [root * Z for Z in self.Z], Xy)
-        return CrossProducts.from_rows(self.structure, rows)
+        rows = Rows(self.codes, [root * Z for Z in self.Z], Xy, pairs=self._pairs)
+        return CrossProducts.from_rows(structure, rows)
 
     def modes(self, L: list[FloatArray], fixed: FloatArray, model: WorkingModel | None = None) -> Modes:
         """Conditional modes at ``L``, with ``fixed`` = X beta + offset, shape (n,).
@@ -235,7 +239,7 @@ class Pirls:
         return e, step, decrement
 
     def _begin(self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel) -> _State:
-        """Where the last search ended; or zero, or the best fit to the response's own means, if that is hopeless here."""
+        """Where the last search ended; if that is hopeless here, zero, or the best fit to the response itself."""
         start = self._state(L, fixed, model, self._start, self._gamma)
         if start.value < _HOPELESS:
             return start

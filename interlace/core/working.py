@@ -145,7 +145,7 @@ class WorkingModel:
             observed, d_observed = fisher, d_fisher
             if not self.canonical:
                 observed, d_observed = map(self._weighted, (pieces.observed, pieces.d_observed))
-            if self._restricted:
+            if self.confined:
                 inside = self.link.valid_eta(eta) & self.family.valid_mu(mu)
                 if not inside.all():
                     mu = np.where(inside, mu, np.nan)  # a user's link may have given back eta itself
@@ -215,7 +215,7 @@ class WorkingModel:
                 value = self.weights * self._bernoulli(eta) + self._log_choose
             else:
                 value = self._log_density(self.link.mu(eta), dispersion)
-            if self._restricted:
+            if self.confined:
                 value = np.where(self.link.valid_eta(eta) & self.family.valid_mu(self.link.mu(eta)), value, -np.inf)
             if self.link.even:
                 # The other mode of a positive response lies beyond a density of zero, and does not belong to the model.
@@ -268,8 +268,10 @@ class WorkingModel:
         return value
 
     @cached_property
-    def _restricted(self) -> bool:
-        """Whether some linear predictors are impossible."""
+    def confined(self) -> bool:
+        """Whether some linear predictors are impossible, or belong to another mode."""
+        if self.link.even:
+            return True
         if type(self.link).valid_eta is not Link.valid_eta or self.link.eta_domain != (-np.inf, np.inf):
             return True
         (low, high), (lowest, highest) = self.link.mu_domain, self.family.mu_domain

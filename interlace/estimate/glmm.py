@@ -87,6 +87,8 @@ def optimize(
 
 def _possible(problem: GlmmProblem, deviance: Laplace, start: FloatArray) -> FloatArray:
     """Starting point, with smaller variances if there are no conditional modes at it."""
+    if not problem.model.confined:
+        return start
     n_theta = problem.structure.n_theta
     for factor in (1.0, 0.1, 0.01, 1e-3):
         trial = np.concatenate([factor * start[:n_theta], start[n_theta:]])

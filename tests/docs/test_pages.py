@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import doctest
+import json
 import re
+import subprocess
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -13,13 +16,16 @@ import pytest
 import interlace
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
+DOCS = [page for page in (ROOT / "docs").rglob("*.md") if "generated" not in page.parts]
+PAGES = sorted([*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 _FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE_CALL = re.compile(r"`(?:interlace\.)?fit\((?P<arguments>[^`]*)\)`")
 #: What a fence may hold besides examples that run; the FAQ has tests of its own.
-_OTHER = {"", "sh", "text", "toml", "bash"}
+_OTHER = {"", "sh", "text", "toml", "bash", "r"}
+#: Before each block of R: nothing on standard output but what the block prints.
+_MARK = "---- block "
 
 
 def fences(page: Path) -> list[tuple[str, str, int]]:
@@ -42,6 +48,34 @@ def test_examples_run(name: str) -> None:
                 runner.run(test, out=output.append, clear_globs=False)
             names = test.globs
     assert not runner.failures, "".join(output)
+
+
+def r_pages() -> list[str]:
+    """Pages with examples in R."""
+    return [name for name in NAMES if any(language == "r" for language, _, _ in fences(ROOT / name))]
+
+
+def printed_by_r(blocks: list[str]) -> list[list[str]]:
+    """Lines that each of some blocks prints, all in one session; warnings go elsewhere."""
+    script = "".join(f'cat("{_MARK}{number}\\n")\n{block}' for number, block in enumerate(blocks))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "page.R")
+        path.write_text(script, "utf-8")
+        done = subprocess.run(["Rscript", "--vanilla", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [part.splitlines()[1:] for part in done.stdout.split(_MARK)[1:]]
+
+
+@pytest.mark.parametrize("name", r_pages())
+def test_r_prints_what_the_page_says(name: str) -> None:
+    """Lines after ``#>`` are those that R prints, where R and lme4 are of the versions of the recorded references."""
+    blocks = [(body, line) for language, body, line in fences(ROOT / name) if language == "r"]
+    expected = [[row[2:].split() for row in body.splitlines() if row.startswith("#>")] for body, _ in blocks]
+    assert any(expected), "R code that shows nothing proves nothing"
+    recorded = json.loads((ROOT / "r_reference" / "manifest.json").read_text("utf-8"))["versions"]
+    if interlace.rbridge.available() and all(interlace.rbridge.versions()[k] == recorded[k] for k in ("R", "lme4")):
+        for (_, line), says, prints in zip(blocks, expected, printed_by_r([body for body, _ in blocks]), strict=True):
+            assert [row.split() for row in prints] == says, f"line {line}"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -85,7 +119,8 @@ def test_table_for_r_users_names_real_members() -> None:
     text = (ROOT / "docs" / "for-r-users.md").read_text("utf-8")
     members = set(re.findall(r"`(?:r|result)\.([A-Za-z_]+)", text))
     assert len(members) > 20
-    assert [name for name in members if not hasattr(interlace.LMMResult, name)] == []
+    results = (interlace.LMMResult, interlace.GLMMResult)
+    assert [name for name in members if not any(hasattr(kind, name) for kind in results)] == []
     functions = set(re.findall(r"`interlace\.([A-Za-z]+)\(", text))
     assert [name for name in functions if not hasattr(interlace, name)] == []
     for match in _INLINE_CALL.finditer(text.replace("\\|", "|")):

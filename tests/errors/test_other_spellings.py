@@ -28,8 +28,8 @@ def result(sleepstudy: pd.DataFrame) -> interlace.LMMResult:
     ("argument", "hint"),
     [
         ("REML", 'method="ML"'),
-        ("family", "needs a generalized linear mixed model"),
-        ("nAGQ", "needs a generalized linear mixed model"),
+        ("family", "use interlace.glmer"),
+        ("nAGQ", "use interlace.glmer"),
         ("subset", "choose the rows first"),
         ("start", "theta0="),
         ("re_formula", "random="),
