@@ -79,10 +79,18 @@ def optimize(
 ) -> tuple[OptSummary, Modes]:
     """Minimize the deviance; summary and modes are in the inner basis."""
     deviance = target(problem)
-    start = _possible(problem, deviance, starting_point(problem, theta0))
+    starts = [starting_point(problem, theta0)]
+    if isinstance(problem.model, ProfiledDispersion):
+        # No likelihood: there may be one optimum with and one without random effects.
+        n_theta = problem.structure.n_theta
+        starts.append(np.concatenate([np.zeros(n_theta), starts[0][n_theta:]]))
     control = problem.control
     settings = Settings(control.tol, control.max_iterations, control.max_restarts)
-    return minimize(deviance, start, optimizer=optimizer, settings=settings, far=False)
+    found = [
+        minimize(deviance, _possible(problem, deviance, start), optimizer=optimizer, settings=settings, far=False)
+        for start in starts
+    ]
+    return min(found, key=lambda pair: pair[0].value)
 
 
 def _possible(problem: GlmmProblem, deviance: Laplace, start: FloatArray) -> FloatArray:
