@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -10,12 +9,10 @@ from numpy.typing import ArrayLike
 from interlace.errors import hints_at
 from interlace.estimate.checks import warn
 from interlace.prediction.predict import predict
-from interlace.prediction.simulate import simulate
-from interlace.results import persist
+from interlace.results.actions import Actions
 from interlace.results.call import GlmerCall, changed_call, design_of, glmm_state_of
 from interlace.results.lmm import PREDICT_SPELLINGS
 from interlace.results.refit import refitted_glmm
-from interlace.results.reports import Reports
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +22,12 @@ if TYPE_CHECKING:
     from interlace.estimate.glmm_state import GlmmState
     from interlace.frames.design import Design
     from interlace.prediction.predict import Interval
-    from interlace.prediction.simulate import Seed
     from interlace.typing import FrameLike
 
 __all__ = ["GLMMResult", "glmer_call"]
 
 
-class GLMMResult(Reports):
+class GLMMResult(Actions):
     """A fitted generalized linear mixed model.
 
     Parameters
@@ -209,52 +205,6 @@ class GLMMResult(Reports):
         state = refitted_glmm(self.state, self.call, y)
         warn(state.checks, stacklevel=2)
         return GLMMResult(state, self.call)
-
-    def simulate(self, nsim: int = 1, seed: Seed = None, *, conditional: bool = False) -> pd.DataFrame:
-        """Draw new responses from the fitted model.
-
-        Parameters
-        ----------
-        nsim : int
-        seed : int or numpy.random.Generator, optional
-            The same integer gives the same responses; the first columns do not depend on ``nsim``.
-        conditional : bool
-            Keep the random effects at their modes instead of drawing new ones.
-
-        Returns
-        -------
-        DataFrame, shape (nobs, nsim)
-            Columns ``sim_1``, ``sim_2``, ...; proportions for a binomial response. ``refit`` takes each of them.
-
-        Examples
-        --------
-        >>> import interlace
-        >>> df = interlace.datasets.load("cbpp")
-        >>> result = interlace.glmer("incidence / size ~ period", df, "binomial", groups="herd", weights="size")
-        >>> result.simulate(3, seed=1).shape
-        (56, 3)
-        """
-        return simulate(self.state, nsim, seed, conditional=conditional)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fit to a file that ``interlace.load`` reads; see ``interlace.results.persist`` for the format.
-
-        Parameters
-        ----------
-        path : str or path-like
-            An existing file is replaced.
-
-        Examples
-        --------
-        >>> import interlace, pathlib, tempfile
-        >>> df = interlace.datasets.load("cbpp")
-        >>> result = interlace.glmer("incidence / size ~ period", df, "binomial", groups="herd", weights="size")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     result.save(pathlib.Path(folder, "cbpp.interlace"))
-        ...     interlace.load(pathlib.Path(folder, "cbpp.interlace")).llf == result.llf
-        True
-        """
-        persist.save(self.state, self.call, path)
 
 
 def glmer_call(call: GlmerCall, design: Design | None = None, *, stacklevel: int = 2) -> GLMMResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -10,12 +9,10 @@ from numpy.typing import ArrayLike
 from interlace.errors import hints_at
 from interlace.estimate.checks import warn
 from interlace.prediction.predict import predict
-from interlace.prediction.simulate import simulate
-from interlace.results import persist
+from interlace.results.actions import Actions
 from interlace.results.call import FitCall, changed_call, design_of, state_of
 from interlace.results.fixed import test_df
 from interlace.results.refit import refitted
-from interlace.results.reports import Reports
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     from interlace.estimate.state import FitState
     from interlace.frames.design import Design
     from interlace.prediction.predict import Interval
-    from interlace.prediction.simulate import Seed
     from interlace.typing import FrameLike
 
 __all__ = ["PREDICT_SPELLINGS", "LMMResult", "fit_call"]
@@ -37,7 +33,7 @@ PREDICT_SPELLINGS = {
 }
 
 
-class LMMResult(Reports):
+class LMMResult(Actions):
     """A fitted linear mixed model.
 
     Parameters
@@ -188,50 +184,6 @@ class LMMResult(Reports):
         state = refitted(self.state, self.call, y)
         warn(state.checks, stacklevel=2)
         return LMMResult(state, self.call)
-
-    def simulate(self, nsim: int = 1, seed: Seed = None, *, conditional: bool = False) -> pd.DataFrame:
-        """Draw new responses from the fitted model.
-
-        Parameters
-        ----------
-        nsim : int
-        seed : int or numpy.random.Generator, optional
-            The same integer gives the same responses; the first columns do not depend on ``nsim``.
-        conditional : bool
-            Keep the random effects at their modes instead of drawing new ones.
-
-        Returns
-        -------
-        DataFrame, shape (nobs, nsim)
-            Columns ``sim_1``, ``sim_2``, ...; ``refit`` takes each of them.
-
-        Examples
-        --------
-        >>> import interlace
-        >>> result = interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy"))
-        >>> result.simulate(3, seed=1).shape
-        (180, 3)
-        """
-        return simulate(self.state, nsim, seed, conditional=conditional)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fit to a file that ``interlace.load`` reads; see ``interlace.results.persist`` for the format.
-
-        Parameters
-        ----------
-        path : str or path-like
-            An existing file is replaced.
-
-        Examples
-        --------
-        >>> import interlace, pathlib, tempfile
-        >>> result = interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy"))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     result.save(pathlib.Path(folder, "sleep.interlace"))
-        ...     interlace.load(pathlib.Path(folder, "sleep.interlace")).llf == result.llf
-        True
-        """
-        persist.save(self.state, self.call, path)
 
 
 def fit_call(call: FitCall, design: Design | None = None, *, stacklevel: int = 2) -> LMMResult:
