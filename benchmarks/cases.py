@@ -1,7 +1,8 @@
-"""The models that are timed: the linear-model rows of the project's target table."""
+"""The models that are timed: the rows of the project's target table that fit one model."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,10 @@ import pandas as pd
 
 from interlace import datasets
 
-__all__ = ["CASES", "Case", "million_rows", "new_response"]
+__all__ = ["CASES", "NEGATIVE_BINOMIAL", "Case", "generated", "million_rows", "new_response"]
+
+#: Family of the cases whose theta of the negative binomial is estimated (`glmer_nb`).
+NEGATIVE_BINOMIAL = "negative.binomial"
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,14 @@ class Case:
         Time a refit with a new response instead of a whole fit.
     target : float or None
         Seconds that interlace aims at.
+    family : str or None
+        ``"binomial"``, ``"poisson"`` or `NEGATIVE_BINOMIAL`; None for a linear model.
+    weights : str or None
+        Column with the numbers of trials.
+    nAGQ : int
+        Quadrature nodes; 1 is the Laplace approximation.
+    libraries : tuple of str
+        The only libraries that are timed; empty for all.
     """
 
     key: str
@@ -40,11 +52,25 @@ class Case:
     data: Callable[[], pd.DataFrame]
     refit: bool = False
     target: float | None = None
+    family: str | None = None
+    weights: str | None = None
+    nAGQ: int = 1  # noqa: N815 - as glmer spells it
+    libraries: tuple[str, ...] = ()
 
     @property
     def response(self) -> str:
-        """Name of the response column."""
+        """Left-hand side of the formula: a column, or arithmetic on columns."""
         return self.formula.split("~", maxsplit=1)[0].strip()
+
+    @property
+    def fixed(self) -> str:
+        """Fixed-effects part of a formula whose random effects are intercepts."""
+        return re.sub(r"\+ \(1 \| \w+\)", "", self.formula.split("~", maxsplit=1)[1]).strip()
+
+    @property
+    def groups(self) -> list[str]:
+        """Grouping factors of the random intercepts."""
+        return re.findall(r"\(1 \| (\w+)\)", self.formula)
 
 
 @cache
@@ -59,6 +85,27 @@ def million_rows() -> pd.DataFrame:
     return pd.DataFrame({"y": y, "x": x, "g": pd.Categorical(g.astype(str))})
 
 
+def generated(n: int, groups: int, items: int = 0) -> pd.DataFrame:
+    """Rows of a normal response ``y`` and a binary one ``s`` in groups of unequal size, crossed with items if any."""
+    rng = np.random.default_rng(21)
+    g = rng.choice(groups, size=n, p=rng.dirichlet(np.full(groups, 5.0)))
+    x = rng.normal(size=n)
+    eta = -0.5 + 0.5 * x + rng.normal(scale=0.8, size=groups)[g]
+    factors = {"g": pd.Categorical.from_codes(g, [str(level) for level in range(groups)])}
+    if items:
+        h = rng.integers(items, size=n)
+        eta += rng.normal(scale=0.5, size=items)[h]
+        factors["h"] = pd.Categorical.from_codes(h, [str(level) for level in range(items)])
+    s = (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))).astype(np.int64)
+    return pd.DataFrame({"y": eta + rng.normal(size=n), "s": s, "x": x, **factors})
+
+
+@cache
+def million_binary() -> pd.DataFrame:
+    """A million binary rows in ten thousand groups."""
+    return generated(1_000_000, 10_000)[["s", "x", "g"]]
+
+
 def packaged(name: str) -> Callable[[], pd.DataFrame]:
     """Loader of a packaged data set."""
     return cache(lambda: datasets.load(name))
@@ -71,6 +118,7 @@ def new_response(case: Case) -> np.ndarray:
 
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
+CBPP = "incidence / size ~ period + (1 | herd)"
 
 CASES = [
     Case("sleepstudy", "sleepstudy slopes, whole fit", SLEEP, "REML", packaged("sleepstudy"), target=1.5e-3),
@@ -108,4 +156,69 @@ CASES = [
         target=1.2,
     ),
     Case("million", "1e6 rows, 1e4 groups, slopes", "y ~ x + (x | g)", "REML", million_rows, target=2.0),
+    Case(
+        "cbpp",
+        "cbpp binomial, Laplace",
+        CBPP,
+        "ML",
+        packaged("cbpp"),
+        target=6e-3,
+        family="binomial",
+        weights="size",
+    ),
+    Case(
+        "cbpp_9",
+        "cbpp binomial, 9 nodes",
+        CBPP,
+        "ML",
+        packaged("cbpp"),
+        family="binomial",
+        weights="size",
+        nAGQ=9,
+    ),
+    Case(
+        "cbpp_25",
+        "cbpp binomial, 25 nodes",
+        CBPP,
+        "ML",
+        packaged("cbpp"),
+        family="binomial",
+        weights="size",
+        nAGQ=25,
+    ),
+    Case(
+        "verbagg",
+        "VerbAgg binary, two crossed factors, Laplace",
+        "r2 ~ Anger + Gender + btype + situ + (1 | id) + (1 | item)",
+        "ML",
+        packaged("VerbAgg"),
+        target=60e-3,
+        family="binomial",
+    ),
+    Case(
+        "ticks",
+        "grouseticks Poisson, three nested factors, Laplace",
+        "TICKS ~ YEAR + cHEIGHT + (1 | BROOD) + (1 | INDEX) + (1 | LOCATION)",
+        "ML",
+        packaged("grouseticks"),
+        target=50e-3,
+        family="poisson",
+    ),
+    Case(
+        "ticks_nb",
+        "grouseticks negative binomial, theta estimated, Laplace",
+        "TICKS ~ YEAR + cHEIGHT + (1 | BROOD) + (1 | LOCATION)",
+        "ML",
+        packaged("grouseticks"),
+        family=NEGATIVE_BINOMIAL,
+    ),
+    Case(
+        "million_binary",
+        "1e6 binary rows, 1e4 groups, Laplace",
+        "s ~ x + (1 | g)",
+        "ML",
+        million_binary,
+        family="binomial",
+        libraries=("interlace", "lme4", "gpboost"),
+    ),
 ]

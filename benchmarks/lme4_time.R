@@ -6,12 +6,19 @@ job <- fromJSON(arguments[[2]])
 data <- read.csv(arguments[[1]], check.names = FALSE, colClasses = unlist(job$classes))
 for (name in names(job$levels)) data[[name]] <- factor(data[[name]], levels = job$levels[[name]])
 formula <- as.formula(job$formula)
-fit <- function() suppressWarnings(suppressMessages(lmer(formula, data, REML = job$reml)))
+kind <- if (is.null(job$family)) "linear" else job$family
+trials <- if (is.null(job$weights)) NULL else data[[job$weights]]
+quietly <- function(call) suppressWarnings(suppressMessages(call))
+fit <- function() quietly(switch(kind,
+  linear = lmer(formula, data, REML = job$reml),
+  negative.binomial = glmer.nb(formula, data),
+  glmer(formula, data, family = kind, weights = trials, nAGQ = job$nAGQ)
+))
 
 if (job$refit) {
   fitted <- fit()
   y <- job$y
-  work <- function() suppressWarnings(suppressMessages(refit(fitted, y)))
+  work <- function() quietly(refit(fitted, y))
 } else {
   work <- fit
 }
@@ -31,4 +38,11 @@ if (job$refit) {  # logLik() of a refit by lme4 1.1-31 does not belong to its th
   data[[all.vars(formula)[[1]]]] <- y
   criterion <- lmer(formula, data, REML = job$reml, devFunOnly = TRUE)(getME(result, "theta"))
 }
-cat(toJSON(list(seconds = median(seconds), criterion = criterion), auto_unbox = TRUE, digits = NA))
+# By quadrature, logLik() of lme4 1.1 leaves out the saturated model, and that of some later version does not.
+if (job$nAGQ > 1) {
+  y <- getME(result, "y")
+  saturated <- family(result)$aic(y, rep(1, length(y)), y, weights(result), 0)
+  criterion <- if (packageVersion("lme4") < "2.0") criterion + saturated else NULL
+}
+timing <- list(seconds = median(seconds), criterion = criterion)
+cat(toJSON(timing, auto_unbox = TRUE, digits = NA, null = "null"))

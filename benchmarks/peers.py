@@ -5,8 +5,10 @@
     python benchmarks/peers.py --list                  the optional packages, as pip requirements
 
 Prints a Markdown table of median times. A time is followed by the excess of the library's deviance (or REML criterion)
-over the best one where that exceeds 0.001: such a fit stopped short of the optimum. Each library does each piece of
-work in a process of its own, which is stopped after a time limit. `make bench` runs this in a separate environment.
+over the best one where that exceeds 0.001: such a fit stopped short of the optimum. Deviances of generalized models
+have all their constants, also where a library leaves some out. "-" stands where a library does not fit such a model,
+"not timed" where a case leaves the library out. Each library does each piece of work in a process of its own, which is
+stopped after a time limit. `make bench` runs this in a separate environment.
 """
 
 from __future__ import annotations
@@ -22,10 +24,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import tomllib
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,15 +35,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import pandas as pd
 
+from benchmarks import generalized_jobs, linear_jobs
 from benchmarks.cases import CASES, Case, new_response
+from benchmarks.timing import BUDGET, median_seconds
 
 HERE = Path(__file__).resolve().parent
-BUDGET = 3.0
 LIMIT = 120
 MISSED = 1e-3
-
-#: One piece of work ready to run, and how to read the criterion (-2 log-likelihood) from what it returns.
-Job = tuple[Callable[[], Any], Callable[[Any], float] | None]
+LIBRARIES = ["interlace", "lme4", "lme-python", "mixedlm", "statsmodels", "gpboost"]
 
 
 @dataclass(frozen=True)
@@ -54,113 +53,11 @@ class Timing:
     criterion: float | None
 
 
-def median_seconds(work: Callable[[], Any], budget: float = BUDGET) -> tuple[float, Any]:
-    """Time a call again and again within the budget; the first call only warms up unless it is slow."""
-    seconds: list[float] = []
-    result = None
-    while not seconds or (sum(seconds) < budget and len(seconds) < 300):
-        start = time.perf_counter()
-        result = work()
-        seconds.append(time.perf_counter() - start)
-    if len(seconds) > 1 and seconds[0] < 2.0:
-        seconds.pop(0)
-    return sorted(seconds)[len(seconds) // 2], result
-
-
-def interlace_job(case: Case) -> Job:
-    """`interlace.fit` from a pandas frame, or `refit`."""
-    import interlace
-
-    data = case.data()
-
-    def criterion(result: Any) -> float:
-        return float(-2.0 * result.llf)
-
-    if case.refit:
-        fitted, y = interlace.fit(case.formula, data, method=case.method), new_response(case)
-        return (lambda: fitted.refit(y)), criterion
-    return (lambda: interlace.fit(case.formula, data, method=case.method)), criterion
-
-
-def lme_python_job(case: Case) -> Job:
-    """lme-python from a polars frame, which is what it takes."""
-    import lme_python
-    import polars
-
-    data = polars.from_pandas(case.data())
-    reml = case.method == "REML"
-
-    def criterion(result: Any) -> float:
-        return float(result.reml_criterion if reml else -2.0 * result.log_likelihood)
-
-    if case.refit:
-        prepared, y = lme_python.prepare_lmer(case.formula, data), new_response(case)
-        return (lambda: lme_python.fit_prepared(prepared, reml, y=y)), criterion
-    return (lambda: lme_python.lmer(case.formula, data, reml)), criterion
-
-
-def mixedlm_job(case: Case) -> Job:
-    """Mixedlm from a pandas frame."""
-    import mixedlm
-
-    data, reml = case.data(), case.method == "REML"
-
-    def criterion(result: Any) -> float:
-        value = result.logLik()
-        return -2.0 * float(getattr(value, "value", value))
-
-    if case.refit:
-        fitted, y = mixedlm.lmer(case.formula, data, REML=reml), new_response(case)
-        return (lambda: fitted.refit(y)), criterion
-    return (lambda: mixedlm.lmer(case.formula, data, REML=reml)), criterion
-
-
-def statsmodels_job(case: Case) -> Job | None:
-    """MixedLM where it can express the model and finish; its restricted likelihood has other constants."""
-    from statsmodels.regression.mixed_linear_model import MixedLM
-
-    data = case.data()
-    if case.key == "sleepstudy":
-        return (lambda: MixedLM.from_formula("Reaction ~ Days", data, re_formula="~Days", groups="Subject").fit()), None
-    if case.key == "penicillin":
-        parts = {"plate": "0 + C(plate)", "sample": "0 + C(sample)"}
-        one = data.assign(one=1)
-        return (lambda: MixedLM.from_formula("diameter ~ 1", one, groups="one", vc_formula=parts).fit()), None
-    return None
-
-
-def gpboost_job(case: Case) -> Job | None:
-    """Gpboost for models with independent random intercepts by ML."""
-    import gpboost
-    import numpy as np
-
-    if case.key != "insteval":
-        return None
-    data = case.data()
-    groups = data[["s", "d", "dept"]].to_numpy(str)
-    X = np.column_stack([np.ones(len(data)), data["service"].cat.codes])
-
-    def work() -> Any:
-        model = gpboost.GPModel(group_data=groups, likelihood="gaussian", num_parallel_threads=1)
-        model.fit(y=data["y"].to_numpy(float), X=X)
-        return model
-
-    return work, lambda model: 2.0 * float(model.get_current_neg_log_likelihood())
-
-
-JOBS: dict[str, tuple[str, Callable[[Case], Job | None]]] = {
-    "interlace": ("interlace", interlace_job),
-    "lme-python": ("lme_python", lme_python_job),
-    "mixedlm": ("mixedlm", mixedlm_job),
-    "statsmodels": ("statsmodels", statsmodels_job),
-    "gpboost": ("gpboost", gpboost_job),
-}
-
-
 def time_here(library: str, case: Case) -> Timing | None:
     """Time a Python library in this process; None when it cannot express the model."""
     warnings.simplefilter("ignore")
-    job = JOBS[library][1](case)
+    prepare = (generalized_jobs.JOBS if case.family else linear_jobs.JOBS).get(library)
+    job = prepare and prepare(case)
     if job is None:
         return None
     work, criterion = job
@@ -170,9 +67,16 @@ def time_here(library: str, case: Case) -> Timing | None:
 
 def time_python(library: str, case: Case) -> Timing | str:
     """Time a Python library in a process of its own; a short text when there is no time to give."""
-    if find_spec(JOBS[library][0]) is None:
+    if find_spec(library.replace("-", "_")) is None:
         return "not installed"
     return outcome(library, case, [sys.executable, str(HERE / "peers.py"), "--one", library, case.key])
+
+
+def time_any(library: str, case: Case) -> Timing | str:
+    """Time any library, unless the case leaves it out."""
+    if case.libraries and library not in case.libraries:
+        return "not timed"
+    return time_lme4(case) if library == "lme4" else time_python(library, case)
 
 
 def outcome(library: str, case: Case, command: list[str]) -> Timing | str:
@@ -197,6 +101,7 @@ def time_lme4(case: Case) -> Timing | str:
     classes = {name: "character" if name in levels else "numeric" for name in data.columns}
     job = {"formula": case.formula, "reml": case.method == "REML", "refit": case.refit, "budget": BUDGET}
     job |= {"levels": levels, "classes": classes, "y": list(new_response(case)) if case.refit else None}
+    job |= {"family": case.family, "weights": case.weights, "nAGQ": case.nAGQ}
     with tempfile.TemporaryDirectory() as folder:
         csv, plan = Path(folder) / "data.csv", Path(folder) / "job.json"
         data.to_csv(csv, index=False)
@@ -228,7 +133,7 @@ def table(libraries: list[str], cases: list[Case]) -> tuple[list[str], dict[str,
     lines = ["| work | " + " | ".join(libraries) + " | target |", "|---" * (len(libraries) + 2) + "|"]
     numbers: dict[str, Any] = {}
     for case in cases:
-        row = {name: time_lme4(case) if name == "lme4" else time_python(name, case) for name in libraries}
+        row = {name: time_any(name, case) for name in libraries}
         values = [one.criterion for one in row.values() if isinstance(one, Timing) and one.criterion is not None]
         best = min(values, default=None)
         target = f"<= {human(case.target)}" if case.target else ""
@@ -241,11 +146,10 @@ def table(libraries: list[str], cases: list[Case]) -> tuple[list[str], dict[str,
 
 def main() -> None:
     """Run what the command line asks for."""
-    known = ["interlace", "lme4", *list(JOBS)[1:]]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="print the optional packages and stop")
     parser.add_argument("--cases", nargs="+", choices=[case.key for case in CASES])
-    parser.add_argument("--libraries", nargs="+", choices=known, default=known)
+    parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     parser.add_argument("--one", nargs=2, metavar=("LIBRARY", "CASE"), help="time one piece of work, print JSON")
     options = parser.parse_args()
