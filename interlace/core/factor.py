@@ -252,8 +252,12 @@ def _update_ancestors(
 
 def collect(structure: Structure, i: int, j: int, values: FloatArray) -> FloatArray:
     """Sum slabs of the levels of chain block i within each level of chain block j; (q_i, a, b) -> (q_j, a, b)."""
+    q, slab = structure.blocks[j].q, values.shape[1:]
+    if values.size == values.shape[0]:  # scalars: without the overhead of a sparse product
+        sums = np.bincount(structure.parents[i, j], weights=values.reshape(-1), minlength=q)
+        return sums.reshape(q, *slab).astype(np.float64, copy=False)
     out = structure.collectors[i, j] @ values.reshape(values.shape[0], -1)
-    summed: FloatArray = out.reshape(out.shape[0], *values.shape[1:])
+    summed: FloatArray = out.reshape(q, *slab)
     return summed
 
 
