@@ -8,12 +8,13 @@ import sys
 from parity.bridge import Bridge
 from parity.catalogue import CASES
 from parity.demo import demo
+from parity.glmm_strategies import seeded_glmm_case
 from parity.record import record
 from parity.report import OUT, report
 from parity.strategies import seeded_case
 
-#: How many generated models are recorded.
-GENERATED = 40
+#: How many generated models are recorded, linear and generalized.
+GENERATED, GENERATED_GLMM = 40, 12
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,6 +53,7 @@ def _record(names: list[str]) -> int:
     record([case for case in CASES if not names or case.name in names])
     if not names:
         record([seeded_case(seed) for seed in range(GENERATED)], folder="generated")
+        record([seeded_glmm_case(seed) for seed in range(GENERATED_GLMM)], folder="generated_glmm")
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from interlace.rbridge import FitNumbers, available, lmer, versions
+from interlace.rbridge import FitNumbers, available, versions
 from parity.case import Case
 from parity.record import EXPECTED, MANIFEST, fingerprint, scripts_hash
 
@@ -31,7 +31,7 @@ class Reference:
 
     @property
     def seconds(self) -> float | None:
-        """How long a plain call of lmer took when the reference was recorded."""
+        """How long a plain call of lmer or glmer took when the reference was recorded."""
         value = self.numbers.notes.get("seconds")
         return None if value is None else float(value[0])
 
@@ -58,16 +58,7 @@ class Bridge:
         if not self.live or (case.cost == "slow" and not self.slow_live):
             return recorded(case)
         frame = case.frame()
-        numbers = lmer(
-            case.formula,
-            frame,
-            reml=case.method == "REML",
-            weights=case.weights,
-            offset=case.offset,
-            contrasts=case.contrasts,
-            newdata=case.newdata(frame),
-            **({} if full else {"keep_rows": 200, "keep_levels": 40}),
-        )
+        numbers = case.fit_in_r(frame, **({} if full else {"keep_rows": 200, "keep_levels": 40}))
         return Reference(numbers, f"live {_versions_text(versions())}")
 
     def describe(self) -> str:
@@ -98,7 +89,7 @@ def recorded(case: Case, folder: str = "") -> Reference:
     if entry["sha256"] != fingerprint(case):
         raise StaleReferenceError(f"{case.name} changed since its reference: run `python -m parity record {case.name}`")
     hashes = manifest()["references"][f"{folder}/{case.name}" if folder else case.name]
-    if hashes["scripts"] != scripts_hash():
+    if hashes["scripts"] != scripts_hash(case):
         raise StaleReferenceError(
             f"the R scripts changed since {case.name} was recorded: run `python -m parity record`"
         )
@@ -106,10 +97,10 @@ def recorded(case: Case, folder: str = "") -> Reference:
     return Reference(FitNumbers.from_record(entry["record"]), f"recorded {_versions_text(versions_then)}")
 
 
-def generated_cases() -> list[Case]:
+def generated_cases(folder: str = "generated") -> list[Case]:
     """Recorded cases with generated data; the data come from the record, not from a random generator."""
     cases = []
-    for path in sorted((EXPECTED / "generated").glob("*.json")):
+    for path in sorted((EXPECTED / folder).glob("*.json")):
         entry = json.loads(path.read_text())
         cases.append(
             Case(
@@ -120,6 +111,7 @@ def generated_cases() -> list[Case]:
                 about=entry["about"],
                 weights=entry["weights"],
                 groups=tuple(entry["groups"]),
+                **{name: entry[name] for name in ("family", "link", "nAGQ", "nb_theta") if name in entry},
             )
         )
     return cases

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from parity.case import Case
+from parity.glmm_catalogue import GLMM_CASES
 
 __all__ = ["CASES", "case"]
 
@@ -133,7 +134,7 @@ _SCHOOLS = [
     Case("evaluations", "y ~ service + (1 | s) + (1 | d) + (1 | dept)", "InstEval", "ML", "73421 rows, crossed and nested", cost="slow"),
 ]  # fmt: skip
 
-CASES: tuple[Case, ...] = (*_SLEEP, *_CLASSICS, *_SCHOOLS)
+CASES: tuple[Case, ...] = (*_SLEEP, *_CLASSICS, *_SCHOOLS, *GLMM_CASES)
 
 
 def case(name: str) -> Case:

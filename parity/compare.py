@@ -6,7 +6,6 @@ import time
 import warnings
 from dataclasses import dataclass
 
-import interlace
 from interlace.rbridge import AgreementTable, compare, numbers_of
 from parity.bridge import Reference
 from parity.case import Case
@@ -40,7 +39,7 @@ def compare_case(case: Case, reference: Reference) -> Comparison:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # singular fits and dropped columns are what some cases are about
         start = time.perf_counter()
-        result = interlace.fit(case.formula, frame, **case.fit_arguments())
+        result = case.fit(frame)
         seconds = time.perf_counter() - start
         ours = numbers_of(result, case.newdata(frame))
         summary = str(result.summary())
@@ -55,8 +54,10 @@ def reproduction(case: Case) -> str:
     return "\n".join(
         [
             "import io, pandas as pd, interlace",
+            "from interlace import Control",
+            "from interlace.families import NegativeBinomial",
             f'frame = pd.read_csv(io.StringIO("""{frame.to_csv(index=False)}"""))',
-            f"result = interlace.fit({case.formula!r}, frame{arguments})",
+            f"result = interlace.{case.function}({case.formula!r}, frame{arguments})",
             "print(interlace.rbridge.check(result))",
         ]
     )

@@ -27,7 +27,9 @@ ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "r_reference"
 EXPECTED = REFERENCE / "expected"
 MANIFEST = REFERENCE / "manifest.json"
-SCRIPTS = (ROOT / "interlace" / "rbridge" / "lmer.R", REFERENCE / "lmer_reference.R")
+_BRIDGE = ROOT / "interlace" / "rbridge"
+SCRIPTS = (_BRIDGE / "lmer.R", REFERENCE / "lmer_reference.R")
+GENERALIZED_SCRIPTS = (*SCRIPTS, _BRIDGE / "glmer.R", REFERENCE / "glmer_reference.R")
 KEEP_ROWS, KEEP_LEVELS = 200, 40
 
 
@@ -45,9 +47,14 @@ def record(cases: Sequence[Case], *, folder: str = "") -> None:
         raise SystemExit("recording references needs R: Rscript is not on the path")
     with tempfile.TemporaryDirectory() as workspace:
         place = Path(workspace)
-        (place / "jobs.json").write_text(json.dumps([_job(case, place) for case in cases]))
         environment = os.environ | {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        subprocess.run([program, "--vanilla", str(SCRIPTS[1]), workspace], check=True, env=environment)
+        for generalized in (False, True):
+            jobs = [_job(case, place) for case in cases if (case.family is not None) == generalized]
+            if not jobs:
+                continue
+            (place / "jobs.json").write_text(json.dumps(jobs))
+            script = _scripts(generalized)[-1]
+            subprocess.run([program, "--vanilla", str(script), workspace], check=True, env=environment)
         target = EXPECTED / folder
         target.mkdir(parents=True, exist_ok=True)
         answers = {case.name: json.loads((place / f"{case.name}.json").read_text()) for case in cases}
@@ -63,12 +70,18 @@ def fingerprint(case: Case) -> str:
     kinds = {str(name): [column_of(frame[name]).kind, column_of(frame[name]).levels] for name in frame.columns}
     parts = [frame.to_csv(index=False), json.dumps(kinds), case.formula, case.method, str(case.weights)]
     parts += [str(case.offset), json.dumps(dict(case.contrasts), sort_keys=True), str(case.groups)]
+    parts += [json.dumps(case.options_in_r, sort_keys=True)] if case.family is not None else []
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def scripts_hash() -> str:
-    """Hash of the R code that fits."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in SCRIPTS)).hexdigest()
+def scripts_hash(case: Case) -> str:
+    """Hash of the R code that fits the case."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in _scripts(case.family is not None))).hexdigest()
+
+
+def _scripts(generalized: bool) -> tuple[Path, ...]:
+    """R code that is run, the script that runs it last."""
+    return GENERALIZED_SCRIPTS if generalized else SCRIPTS
 
 
 def _job(case: Case, place: Path) -> dict[str, Any]:
@@ -78,14 +91,13 @@ def _job(case: Case, place: Path) -> dict[str, Any]:
         "name": case.name,
         "formula": r_formula(case.formula),
         "data": _write_frame(frame, place, f"{case.name}.csv"),
-        "reml": case.method == "REML",
         "weights": case.weights,
         "offset": case.offset,
         "contrasts": r_contrasts(case.contrasts),
         "newdata": {label: _write_frame(rows, place, f"{case.name}-{label}.csv") for label, rows in newdata.items()},
         "keep_rows": KEEP_ROWS,
         "keep_levels": KEEP_LEVELS,
-    }
+    } | case.options_in_r
 
 
 def _write_frame(frame: pd.DataFrame, place: Path, file: str) -> dict[str, Any]:
@@ -102,6 +114,7 @@ def _write_frame(frame: pd.DataFrame, place: Path, file: str) -> dict[str, Any]:
 
 def _entry(case: Case) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": case.name, "formula": case.formula, "method": case.method}
+    entry |= case.options_in_r if case.family is not None else {}
     entry["sha256"] = fingerprint(case)
     if not isinstance(case.data, str):
         entry |= {"weights": case.weights, "groups": list(case.groups), "about": case.about}
@@ -118,10 +131,10 @@ def _update_manifest(cases: Sequence[Case], folder: str, answers: dict[str, Any]
     manifest["date"] = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     manifest["versions"] = {name: value[0] for name, value in versions.items()}
     manifest["digits"] = 17
-    manifest["seeds"] = "generated/NNN was drawn with numpy.random.default_rng(NNN); its data are in the record"
+    manifest["seeds"] = "NNN of a generated folder was drawn with numpy.random.default_rng(NNN); its data are there"
     for case in cases:
         path = f"{folder}/{case.name}" if folder else case.name
-        hashes = {"model": fingerprint(case), "scripts": scripts_hash(), "file": file_hash(path)}
+        hashes = {"model": fingerprint(case), "scripts": scripts_hash(case), "file": file_hash(path)}
         manifest["references"][path] = hashes
     manifest["references"] = dict(sorted(manifest["references"].items()))
     MANIFEST.write_text(json.dumps(manifest, indent=1) + "\n")

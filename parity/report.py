@@ -19,6 +19,9 @@ from parity.compare import Comparison, compare_case
 __all__ = ["OUT", "markdown", "report", "run", "table_of"]
 
 OUT = Path(__file__).parent / "out"
+#: Relative difference of two criteria that is rounding.
+_ROUNDING = 1e-11
+_SHOWN = 20
 
 
 def run(cases: Sequence[Case], bridge: Bridge) -> list[Comparison]:
@@ -51,6 +54,7 @@ def markdown(comparisons: Sequence[Comparison], source: str) -> str:
     lines = ["# Agreement with lme4", "", f"{len(comparisons)} models; {source}.", ""]
     lines.append("Every quantity is within its limit." if failed.empty else f"**{len(failed)} beyond their limits.**")
     lines += ["", "## Worst margin of each quantity", "", *_rows(worst(table))]
+    lines += ["", "## Criterion: interlace's minus lme4's", "", *_criteria(comparisons)]
     better = [one for one in comparisons if not one.table.judged]
     if better:
         lines += ["", "## Models where lme4 stopped at a worse optimum", ""]
@@ -59,10 +63,24 @@ def markdown(comparisons: Sequence[Comparison], source: str) -> str:
         lines += ["", "## Beyond the limit", "", *_rows(failed)]
     lines += ["", "## All models", ""]
     lines += [
-        f"- `{one.case.name}` ({one.case.method}): `{one.case.formula}`. {one.case.about}." for one in comparisons
+        f"- `{one.case.name}` ({_kind(one.case)}): `{one.case.formula}`. {one.case.about}." for one in comparisons
     ]
     lines += ["", "## All quantities", "", *_rows(table)]
     return "\n".join(lines) + "\n"
+
+
+def _criteria(comparisons: Sequence[Comparison]) -> list[str]:
+    """How many criteria are lower, equal up to rounding and higher, and those furthest apart."""
+    apart = {one.case.name: -one.table.gain for one in comparisons}
+    size = {one.case.name: max(1.0, abs(one.table.criterion)) for one in comparisons}
+    lower = [name for name, value in apart.items() if value < -_ROUNDING * size[name]]
+    higher = [name for name, value in apart.items() if value > _ROUNDING * size[name]]
+    equal = len(apart) - len(lower) - len(higher)
+    lines = [f"Lower in {len(lower)} models, equal to 11 digits in {equal}, higher in {len(higher)}.", ""]
+    lines += ["| model | difference | lme4's criterion |", "|---|---:|---:|"]
+    for name in sorted([*lower, *higher], key=lambda name: -abs(apart[name]) / size[name])[:_SHOWN]:
+        lines.append(f"| {name} | {apart[name]:.2e} | {size[name]:.6g} |")
+    return lines if lower or higher else lines[:1]
 
 
 def _rows(table: pd.DataFrame) -> list[str]:
@@ -73,6 +91,13 @@ def _rows(table: pd.DataFrame) -> list[str]:
             f"| {row['model']} | {row['quantity']} | {row['difference']:.2e} | {row['limit']:.0e} | {margin} |"
         )
     return lines
+
+
+def _kind(case: Case) -> str:
+    """``REML``, ``ML``, or ``binomial, probit, nAGQ = 9``."""
+    if case.family is None:
+        return case.method
+    return ", ".join([case.family, *([case.link] if case.link else []), f"nAGQ = {case.nAGQ}"])
 
 
 def report(bridge: Bridge, names: Sequence[str] = ()) -> tuple[str, bool]:
@@ -92,8 +117,9 @@ def report(bridge: Bridge, names: Sequence[str] = ()) -> tuple[str, bool]:
     """
     comparisons = run([case for case in CASES if not names or case.name in names], bridge)
     random = [
-        compare_case(replace(case, name=f"generated/{case.name}"), recorded(case, "generated"))
-        for case in ([] if names else generated_cases())
+        compare_case(replace(case, name=f"{folder}/{case.name}"), recorded(case, folder))
+        for folder in ([] if names else ["generated", "generated_glmm"])
+        for case in generated_cases(folder)
     ]
     everything = [*comparisons, *random]
     OUT.mkdir(exist_ok=True)
@@ -112,4 +138,8 @@ def _as_json(comparisons: Sequence[Comparison], source: str) -> dict[str, Any]:
         "agrees": all(one.table.agrees for one in comparisons),
         "rows": json.loads(table.to_json(orient="records", double_precision=15)),
         "seconds": {one.case.name: one.seconds for one in comparisons},
+        "criterion": {
+            one.case.name: {"interlace": one.table.criterion - one.table.gain, "lme4": one.table.criterion}
+            for one in comparisons
+        },
     }

@@ -15,7 +15,24 @@ from hypothesis import strategies as st
 
 from parity.case import Case
 
-__all__ = ["Plan", "build", "plans", "seeded_case"]
+__all__ = ["Chooser", "Layout", "Plan", "build", "drawn", "grouped_rows", "plans", "rolled", "rounded", "seeded_case"]
+
+
+class Layout(Protocol):
+    """What decides groups and their sizes."""
+
+    @property
+    def layout(self) -> Literal["one", "nested", "crossed"]: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def inner(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def balance(self) -> Literal["balanced", "unbalanced", "skewed"]: ...
+    @property
+    def slopes(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -44,12 +61,14 @@ class Plan:
     seed: int
 
 
-class _Chooser(Protocol):
+class Chooser(Protocol):
+    """A source of choices."""
+
     def one_of(self, options: Sequence[Any]) -> Any: ...
     def whole(self, low: int, high: int) -> int: ...
 
 
-def _plan(choose: _Chooser) -> Plan:
+def _plan(choose: Chooser) -> Plan:
     return Plan(
         layout=choose.one_of(["one", "nested", "crossed"]),
         groups=choose.whole(6, 18),
@@ -78,6 +97,12 @@ def _plan(choose: _Chooser) -> Plan:
 def plans(draw: st.DrawFn) -> Plan:
     """Hypothesis strategy of plans; shrinks towards few groups, balance, intercepts and unit scales."""
 
+    return _plan(drawn(draw))
+
+
+def drawn(draw: st.DrawFn) -> Chooser:
+    """Choices that Hypothesis makes and shrinks."""
+
     class _Drawn:
         def one_of(self, options: Sequence[Any]) -> Any:
             return draw(st.sampled_from(options))
@@ -85,11 +110,11 @@ def plans(draw: st.DrawFn) -> Plan:
         def whole(self, low: int, high: int) -> int:
             return draw(st.integers(low, high))
 
-    return _plan(_Drawn())
+    return _Drawn()
 
 
-def seeded_case(seed: int) -> Case:
-    """Case number ``seed`` of the recorded ones."""
+def rolled(seed: int) -> Chooser:
+    """Choices of a random generator, for cases that are recorded."""
     rng = np.random.default_rng(seed)
 
     class _Rolled:
@@ -99,7 +124,12 @@ def seeded_case(seed: int) -> Case:
         def whole(self, low: int, high: int) -> int:
             return int(rng.integers(low, high + 1))
 
-    return build(_plan(_Rolled()), name=f"{seed:03d}")
+    return _Rolled()
+
+
+def seeded_case(seed: int) -> Case:
+    """Case number ``seed`` of the recorded ones."""
+    return build(_plan(rolled(seed)), name=f"{seed:03d}")
 
 
 def build(plan: Plan, name: str = "generated") -> Case:
@@ -108,16 +138,16 @@ def build(plan: Plan, name: str = "generated") -> Case:
     Numbers are rounded to six significant digits, so that a CSV of a failure reproduces it exactly.
     """
     rng = np.random.default_rng(plan.seed)
-    frame = _groups(plan, rng)
+    frame = grouped_rows(plan, rng)
     n = len(frame)
-    frame["x"] = _rounded(rng.standard_normal(n))
-    frame["z"] = _rounded(rng.standard_normal(n))
+    frame["x"] = rounded(rng.standard_normal(n))
+    frame["z"] = rounded(rng.standard_normal(n))
     frame["f"] = rng.choice(["low", "mid", "top"], n)
     frame["y"] = _response(plan, frame, rng)
-    frame["x"] = _rounded((frame["x"] + plan.x_shift) * plan.x_scale)
-    frame["y"] = _rounded((frame["y"] + plan.y_shift) * plan.y_scale)
+    frame["x"] = rounded((frame["x"] + plan.x_shift) * plan.x_scale)
+    frame["y"] = rounded((frame["y"] + plan.y_shift) * plan.y_scale)
     if plan.weights:
-        frame["w"] = _rounded(rng.uniform(0.3, 3.0, n))
+        frame["w"] = rounded(rng.uniform(0.3, 3.0, n))
     if plan.missing:
         frame.loc[rng.choice(n, 2, replace=False), "y"] = np.nan
         frame.loc[rng.choice(n, 1), "x"] = np.nan
@@ -132,7 +162,7 @@ def build(plan: Plan, name: str = "generated") -> Case:
     )
 
 
-def _groups(plan: Plan, rng: np.random.Generator) -> pd.DataFrame:
+def grouped_rows(plan: Layout, rng: np.random.Generator) -> pd.DataFrame:
     """Rows with their groups; every group has rows, and there are more rows than random effects."""
     slopes = {"": 1, "x": 2, "x + z": 3, "f": 3}[plan.slopes]
     per_group = max(plan.size, slopes + 3) * (plan.inner if plan.layout == "nested" else 1)
@@ -182,5 +212,5 @@ def _formula(plan: Plan) -> str:
     return f"y ~ {fixed} + {' + '.join(terms)}"
 
 
-def _rounded(values: Any) -> np.ndarray:
+def rounded(values: Any) -> np.ndarray:
     return np.array([float(f"{value:.6g}") for value in np.asarray(values, dtype=float)])

@@ -9,7 +9,7 @@ from interlace.rbridge.check import check
 from interlace.rbridge.names import r_formula, r_name, r_names
 from interlace.rbridge.numbers import FitNumbers, RFit
 from interlace.rbridge.ours import numbers_of
-from interlace.rbridge.run import lmer
+from interlace.rbridge.run import glmer, lmer
 from interlace.rbridge.session import RError, available, versions
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "available",
     "check",
     "compare",
+    "glmer",
     "lmer",
     "numbers_of",
     "r_formula",

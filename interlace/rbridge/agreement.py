@@ -60,6 +60,8 @@ class AgreementTable:
     judged : bool
         False when lme4 stopped at a worse optimum: other quantities then differ because lme4's are not the
         estimates, and only the criterion counts.
+    criterion : float
+        lme4's.
     """
 
     rows: tuple[Row, ...]
@@ -67,6 +69,7 @@ class AgreementTable:
     reference: str
     warnings: tuple[str, ...] = field(default=())
     judged: bool = True
+    criterion: float = math.nan
 
     @property
     def agrees(self) -> bool:
@@ -119,9 +122,15 @@ def _tolerances() -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def limits(model: str | None = None) -> Mapping[str, Mapping[str, Any]]:
-    """Limit, unit and reason of each quantity; with the exceptions of one model of the parity catalogue."""
-    table: dict[str, dict[str, Any]] = _tolerances()["limit"]
+def limits(model: str | None = None, *, generalized: bool = False) -> Mapping[str, Mapping[str, Any]]:
+    """Limit, unit and reason of each quantity; with the exceptions of one model of the parity catalogue.
+
+    Generalized models have more quantities than linear ones, and units of their own for some.
+    """
+    table: dict[str, dict[str, Any]] = dict(_tolerances()["limit"])
+    if generalized:
+        more: dict[str, dict[str, Any]] = _tolerances()["generalized"]
+        table |= {quantity: table.get(quantity, {}) | entry for quantity, entry in more.items()}
     exceptions: dict[str, dict[str, Any]] = _tolerances().get("exception", {}).get(model, {})
     return {quantity: entry | exceptions.get(quantity, {}) for quantity, entry in table.items()}
 
@@ -141,11 +150,11 @@ def compare(ours: FitNumbers, theirs: FitNumbers, *, reference: str, model: str 
     -------
     AgreementTable
     """
-    allowed = limits(model)
+    allowed = limits(model, generalized=theirs.generalized is not None)
     rows = tuple(_rows(differences(ours, theirs), allowed))
     gain = theirs.criterion - ours.criterion
     worse = allowed["deviance"]["limit"] * max(1.0, abs(theirs.criterion))
-    return AgreementTable(rows, gain, reference, theirs.warnings, judged=not gain > worse)
+    return AgreementTable(rows, gain, reference, theirs.warnings, not gain > worse, theirs.criterion)
 
 
 def _rows(found: list[Difference], allowed: Mapping[str, Mapping[str, Any]]) -> Iterator[Row]:

@@ -12,7 +12,7 @@ from interlace.errors import FormulaError
 __all__ = ["deparse", "quote_name"]
 
 _SAME = {
-    "I", "abs", "bs", "cos", "exp", "expm1", "factor", "log", "log10", "log1p", "log2", "poly", "scale", "sin",
+    "I", "abs", "bs", "cbind", "cos", "exp", "expm1", "factor", "log", "log10", "log1p", "log2", "poly", "scale", "sin",
     "sqrt", "tan",
 }  # fmt: skip
 _CONTRASTS = {"contr.sum", "contr.helmert", "contr.poly", "contr.treatment"}

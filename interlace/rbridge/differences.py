@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlace.rbridge.names import canonical
-from interlace.rbridge.numbers import FitNumbers, TermNumbers
+from interlace.rbridge.numbers import FitNumbers, GeneralizedNumbers, TermNumbers
 from interlace.typing import FloatArray, IntArray
 
 __all__ = ["Difference", "differences"]
 
+# A mean that is so near to a response of 0 or 1 has lost its last six digits in the difference.
+_NEAR = 1e-9
 # A standard deviation below this many residual standard deviations is no unit to measure in.
 _SMALLEST_SD = 1e-3
 
@@ -40,7 +42,10 @@ def differences(ours: FitNumbers, theirs: FitNumbers) -> list[Difference]:
     for key, term in theirs.terms.items():
         if key in ours.terms and theirs.identified:
             found += _term(ours, theirs, ours.terms[key], term)
-    return [*found, *_rows(ours, theirs), *_predictions(ours, theirs)]
+    found += [*_rows(ours, theirs), *_predictions(ours, theirs)]
+    if ours.generalized and theirs.generalized:
+        found += _generalized(ours, theirs, ours.generalized, theirs.generalized)
+    return found
 
 
 def _relative(mine: float, yours: float) -> float:
@@ -147,15 +152,56 @@ def _by_level(
 
 
 def _rows(ours: FitNumbers, theirs: FitNumbers) -> Iterator[Difference]:
-    _, i, j = np.intersect1d(ours.rows, theirs.rows, return_indices=True)
-    labels = [f"row {row}" for row in theirs.rows[j]]
+    i, j, labels = _common_rows(ours, theirs)
     for name in ("fitted", "residuals"):
-        yield from _largest(name, (getattr(ours, name)[i] - getattr(theirs, name)[j]) / theirs.sigma, labels)
+        apart = getattr(ours, name)[i] - getattr(theirs, name)[j]
+        yield from _largest(name, apart / _size(theirs, theirs.fitted[j]), labels)
+
+
+def _common_rows(ours: FitNumbers, theirs: FitNumbers) -> tuple[IntArray, IntArray, list[str]]:
+    _, i, j = np.intersect1d(ours.rows, theirs.rows, return_indices=True)
+    return i, j, [f"row {row}" for row in theirs.rows[j]]
+
+
+def _size(theirs: FitNumbers, values: FloatArray) -> FloatArray | float:
+    """Unit of values on the response's scale: sigma; the value itself, or 1, in generalized models."""
+    return np.maximum(1.0, np.abs(values)) if theirs.generalized else theirs.sigma
 
 
 def _predictions(ours: FitNumbers, theirs: FitNumbers) -> Iterator[Difference]:
     for label in ours.predictions.keys() & theirs.predictions.keys():
         mine, yours = ours.predictions[label], theirs.predictions[label]
         for kind in ("with_modes", "without"):
-            apart = (getattr(mine, kind) - getattr(yours, kind)) / theirs.sigma
+            reference = getattr(yours, kind)
+            apart = (getattr(mine, kind) - reference) / _size(theirs, reference)
             yield from _largest("predictions", apart, [f"{label}, {kind}, row {row}" for row in range(len(apart))])
+
+
+def _generalized(
+    ours: FitNumbers, theirs: FitNumbers, mine: GeneralizedNumbers, yours: GeneralizedNumbers
+) -> Iterator[Difference]:
+    """What only generalized models have; the linear predictor and residuals relative above 1."""
+    for name in ("family", "link", "nAGQ"):
+        one, other = getattr(mine, name), getattr(yours, name)
+        yield Difference("counts", float(one != other), f"{name}: ours {one}, lme4 {other}")
+    yield Difference(
+        "residual_deviance",
+        _relative(mine.deviance, yours.deviance),
+        f"ours {mine.deviance!r}, lme4 {yours.deviance!r}",
+    )
+    if yours.nb_theta is not None:
+        found = np.nan if mine.nb_theta is None else mine.nb_theta
+        yield Difference("nb_theta", abs(found / yours.nb_theta - 1), f"ours {found!r}, lme4 {yours.nb_theta!r}")
+    i, j, labels = _common_rows(ours, theirs)
+    pairs = {"linear_predictor": (mine.eta, yours.eta)}
+    pairs |= {f"residuals_{kind}": (mine.residuals[kind], values) for kind, values in yours.residuals.items()}
+    for quantity, (one, other) in pairs.items():
+        size = np.maximum(1.0, np.abs(other[j]))
+        if quantity == "residuals_working":  # a residual divided by what may be as small
+            size *= np.maximum(1.0, _NEAR / np.maximum(np.abs(theirs.residuals[j]), 1e-300))
+        yield from _largest(quantity, (one[i] - other[j]) / size, labels)
+    for label in ours.predictions.keys() & theirs.predictions.keys():
+        for kind in ("with_link", "without_link"):
+            one, other = getattr(ours.predictions[label], kind), getattr(theirs.predictions[label], kind)
+            apart = (one - other) / np.maximum(1.0, np.abs(other))
+            yield from _largest("predictions_link", apart, [f"{label}, {kind}, row {row}" for row in range(len(apart))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,12 +13,14 @@ from interlace.typing import FloatArray, IntArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FitNumbers", "Prediction", "RFit", "TermNumbers"]
+__all__ = ["FitNumbers", "GeneralizedNumbers", "Prediction", "RFit", "TermNumbers", "family_name"]
 
 # Second derivative of the criterion by a parameter near 1: below this its standard error is above 20.
 _FLAT = 5e-3
 # Diagonal of a relative factor, times the covariate's root mean square: below this an estimate is on the boundary.
 _BOUNDARY = 1e-3
+#: Kinds of residuals that a generalized model has beside the response ones.
+RESIDUALS: tuple[Literal["pearson", "deviance", "working"], ...] = ("pearson", "deviance", "working")
 _REALS = ("sigma", "criterion", "log_likelihood", "aic", "bic")
 
 
@@ -74,10 +76,50 @@ class TermNumbers:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predictions for new rows, with and without the random effects; shapes (m,)."""
+    """Predictions for new rows, with and without the random effects; shapes (m,).
+
+    The scale is the response's; generalized models also have the linear predictors, ``with_link`` and
+    ``without_link``.
+    """
 
     with_modes: FloatArray
     without: FloatArray
+    with_link: FloatArray | None = None
+    without_link: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class GeneralizedNumbers:
+    """What a generalized model has beyond a linear one.
+
+    Attributes
+    ----------
+    family, link : str
+        R's names; ``negative.binomial`` without its parameter.
+    nAGQ : int
+        Quadrature points.
+    deviance : float
+        Sum of squared deviance residuals.
+    eta : ndarray, shape (m,)
+        Linear predictor of the rows.
+    residuals : dict from "pearson", "deviance", "working" to ndarray, shape (m,)
+    nb_theta : float or None
+        Parameter of the negative binomial where it is estimated.
+    """
+
+    family: str
+    link: str
+    nAGQ: int  # noqa: N815 - lme4's name
+    deviance: float
+    eta: FloatArray
+    residuals: Mapping[str, FloatArray]
+    nb_theta: float | None = None
+
+
+def family_name(name: str) -> str:
+    """Return one name for all negative binomials: R writes the parameter into it, interlace does not."""
+    lowered = name.lower().replace(" ", ".")
+    return "negative.binomial" if lowered.startswith("negative.binomial") else name
 
 
 @dataclass(frozen=True)
@@ -94,12 +136,15 @@ class FitNumbers:
     rows : ndarray of int64, shape (m,)
         Positions, in the frame that was passed, of the rows that ``fitted`` and ``residuals`` belong to.
     fitted, residuals : ndarray, shape (m,)
+        On the scale of the response.
     criterion : float
-        REML criterion or ML deviance.
+        REML criterion, or -2 log-likelihood.
     log_likelihood, aic, bic : float
     n_rows, n_parameters, df_residual : int
     reml, singular : bool
     predictions : dict from label to Prediction
+    generalized : GeneralizedNumbers or None
+        None for a linear mixed model.
     notes : dict
         For R: versions, warnings and messages, optimizers tried, gradient and curvature at the optimum, seconds.
     """
@@ -122,6 +167,7 @@ class FitNumbers:
     reml: bool
     singular: bool
     predictions: Mapping[str, Prediction] = field(default_factory=dict)
+    generalized: GeneralizedNumbers | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -171,26 +217,32 @@ class FitNumbers:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> FitNumbers:
-        """Read what ``interlace_lmer`` returned, straight from R or out of a recorded JSON file."""
+        """Read what lmer.R or glmer.R returned, straight from R or out of a recorded JSON file.
+
+        Where a negative binomial's parameter was estimated, ``vcov`` counts its uncertainty in; lme4's own, which
+        takes it for known, is ``notes["vcov_given_nb"]``.
+        """
         terms = [_term(term) for term in record["terms"]]
         predictions = record["predictions"] or {}
-        notes = {name: record[name] for name in ("messages", "versions", "optimizers", "seconds") if name in record}
+        kept = ("messages", "versions", "optimizers", "seconds", "plain", "constant")
+        notes = {name: record[name] for name in kept if name in record}
         notes |= {name: _array(record[name]) for name in ("gradient", "eigenvalues", "uncertainty")}
         notes["dropped"] = tuple(record["dropped"])
+        if "vcov_joint" in record:
+            notes["vcov_given_nb"] = _matrix(record["vcov"])
         scalars: dict[str, Any] = {name: float(record[name][0]) for name in _REALS}
         scalars |= {name: int(record[name][0]) for name in ("n_rows", "n_parameters", "df_residual")}
         scalars |= {name: bool(record[name][0]) for name in ("reml", "singular")}
         return cls(
             names=tuple(record["beta"]["names"]),
             beta=_array(record["beta"]["values"]),
-            vcov=_matrix(record["vcov"]),
+            vcov=_matrix(record.get("vcov_joint", record["vcov"])),
             terms={term.key: term for term in terms},
             rows=np.asarray(record["rows"], dtype=np.int64) - 1,
             fitted=_array(record["fitted"]),
             residuals=_array(record["residuals"]),
-            predictions={
-                label: Prediction(_array(item["with"]), _array(item["without"])) for label, item in predictions.items()
-            },
+            predictions={label: _prediction(item) for label, item in predictions.items()},
+            generalized=_generalized(record) if "family" in record else None,
             notes=notes,
             **scalars,
         )
@@ -212,6 +264,24 @@ def _term(item: Mapping[str, Any]) -> TermNumbers:
         levels=tuple(item["levels"]),
         modes=_matrix(item["modes"]),
         conditional=np.array([_matrix(block) for block in item["conditional"]]).reshape(-1, k, k),
+    )
+
+
+def _prediction(item: Mapping[str, Any]) -> Prediction:
+    kinds = ("with", "without", "with_link", "without_link")
+    return Prediction(*(_array(item[kind]) for kind in kinds if kind in item))
+
+
+def _generalized(record: Mapping[str, Any]) -> GeneralizedNumbers:
+    estimated = record.get("nb_theta")
+    return GeneralizedNumbers(
+        family=family_name(record["family"][0]),
+        link=record["link"][0],
+        nAGQ=int(record["nAGQ"][0]),
+        deviance=float(record["deviance"][0]),
+        eta=_array(record["eta"]),
+        residuals={kind: _array(record["residuals_by_type"][kind]) for kind in RESIDUALS},
+        nb_theta=None if estimated is None else float(estimated[0]),
     )
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interlace.core.families import NegativeBinomial
 from interlace.rbridge.names import r_label, r_name, r_names
-from interlace.rbridge.numbers import FitNumbers, Prediction, TermNumbers
+from interlace.rbridge.numbers import RESIDUALS, FitNumbers, GeneralizedNumbers, Prediction, TermNumbers
+from interlace.results.glmm import GLMMResult
 from interlace.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -20,11 +22,11 @@ __all__ = ["numbers_of"]
 
 
 def numbers_of(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> FitNumbers:
-    """Read a result of :func:`interlace.fit` through its public members.
+    """Read a result of ``interlace.fit``, ``glmer`` or ``glmer_nb`` through its public members.
 
     Parameters
     ----------
-    result : LMMResult
+    result : LMMResult or GLMMResult
     newdata : dict from label to DataFrame, optional
         Rows to predict.
 
@@ -42,8 +44,8 @@ def numbers_of(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -
         terms=_terms(result, design),
         rows=np.asarray(design.rows, dtype=np.int64),
         fitted=np.asarray(result.fittedvalues, dtype=np.float64),
-        residuals=np.asarray(result.resid, dtype=np.float64),
-        criterion=float(result.reml_criterion if result.state.reml else result.deviance),
+        residuals=np.asarray(result.residuals(type="response"), dtype=np.float64),
+        criterion=float(result.reml_criterion if result.state.reml else -2.0 * result.llf),
         log_likelihood=float(result.llf),
         aic=float(result.aic),
         bic=float(result.bic),
@@ -53,6 +55,20 @@ def numbers_of(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -
         reml=bool(result.state.reml and len(beta)),  # lme4 calls a fit without coefficients one by ML; it is both
         singular=bool(result.is_singular),
         predictions={label: _prediction(result, frame) for label, frame in (newdata or {}).items()},
+        generalized=_generalized(result) if isinstance(result, GLMMResult) else None,
+    )
+
+
+def _generalized(result: GLMMResult) -> GeneralizedNumbers:
+    family = result.family
+    return GeneralizedNumbers(
+        family=family.name,
+        link=result.link.name,
+        nAGQ=result.call.nAGQ,
+        deviance=float(result.deviance),
+        eta=np.asarray(result.predict(type="link"), dtype=np.float64),
+        residuals={kind: np.asarray(result.residuals(type=kind), dtype=np.float64) for kind in RESIDUALS},
+        nb_theta=family.theta if isinstance(family, NegativeBinomial) and result.call.free_theta else None,
     )
 
 
@@ -101,6 +117,8 @@ def _term(result: Any, term: RandomTerm, theta: FloatArray, labels: tuple[str, .
 
 
 def _prediction(result: Any, frame: pd.DataFrame) -> Prediction:
-    with_modes = result.predict(frame, include_re=True, allow_new_levels=True)
-    without = result.predict(frame, include_re=False)
-    return Prediction(np.asarray(with_modes, dtype=np.float64), np.asarray(without, dtype=np.float64))
+    def predicted(type: str, include_re: bool) -> FloatArray:
+        return np.asarray(result.predict(frame, type=type, include_re=include_re), dtype=np.float64)
+
+    kinds = ("response", "link") if isinstance(result, GLMMResult) else ("response",)
+    return Prediction(*(predicted(kind, include_re) for kind in kinds for include_re in (True, False)))

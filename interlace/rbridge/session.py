@@ -17,7 +17,7 @@ from interlace.rbridge.columns import Column, column_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RError", "available", "call_lmer", "missing", "versions"]
+__all__ = ["RError", "available", "call", "missing", "versions"]
 
 _INSTALL = 'pip install "interlace-lme[r]", R (https://www.r-project.org), and install.packages("lme4") in R'
 
@@ -27,7 +27,7 @@ class RError(InterlaceError, RuntimeError):
 
 
 class _Session:
-    """R with lmer.R loaded into an environment of its own."""
+    """R with lmer.R and glmer.R loaded into an environment of its own."""
 
     def __init__(self) -> None:
         for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -39,9 +39,10 @@ class _Session:
         for name in ("consolewrite_print", "consolewrite_warnerror"):
             setattr(callbacks, name, lambda text: None)
         self.base: Any = self.interface.baseenv
-        with as_file(files("interlace.rbridge") / "lmer.R") as path:
-            self.environment = self.base["new.env"](parent=self.interface.globalenv)
-            self.base["sys.source"](str(path), envir=self.environment)
+        self.environment = self.base["new.env"](parent=self.interface.globalenv)
+        for script in ("lmer.R", "glmer.R"):
+            with as_file(files("interlace.rbridge") / script) as path:
+                self.base["sys.source"](str(path), envir=self.environment)
 
     def call(self, function: str, arguments: Mapping[str, Any]) -> Any:
         try:
@@ -124,20 +125,33 @@ def versions() -> dict[str, str]:
     return {name: value[0] for name, value in require().call("interlace_versions", {}).items()}
 
 
-def call_lmer(
+def call(
+    function: str,
     formula: str,
     data: pd.DataFrame,
     *,
-    reml: bool,
-    weights: str | None,
-    offset: str | None,
     contrasts: Mapping[str, str],
     newdata: Mapping[str, pd.DataFrame],
-    keep_rows: int | None = None,
-    keep_levels: int | None = None,
-    time_default: bool = False,
+    **options: str | float | bool | None,
 ) -> dict[str, Any]:
-    """Run ``interlace_lmer`` of lmer.R on an R formula; see there for the arguments and the record it returns."""
+    """Run ``interlace_lmer`` or ``interlace_glmer`` on an R formula.
+
+    Parameters
+    ----------
+    function : str
+    formula : str
+        In R's language.
+    data : DataFrame
+    contrasts : dict from column to name of an R function
+    newdata : dict from label to DataFrame
+    **options
+        The other arguments of the R function; those that are None are left to their defaults there.
+
+    Returns
+    -------
+    dict
+        The record that the R function describes.
+    """
     from threadpoolctl import threadpool_limits
 
     session = require()
@@ -146,17 +160,14 @@ def call_lmer(
     arguments: dict[str, Any] = {
         "formula": formula,
         "data": session.frame(data),
-        "reml": reml,
         "newdata": session.list({label: session.frame(frame) for label, frame in newdata.items()}),
-        "time_default": time_default,
     }
     if contrasts:
         named = {name: session.interface.StrSexpVector([value]) for name, value in contrasts.items()}
         arguments["contrasts"] = session.list(named)
-    optional = {"weights": weights, "offset": offset, "keep_rows": keep_rows, "keep_levels": keep_levels}
-    arguments |= {name: value for name, value in optional.items() if value is not None}
+    arguments |= {name: value for name, value in options.items() if value is not None}
     with threadpool_limits(1):
-        record: dict[str, Any] = session.call("interlace_lmer", arguments)
+        record: dict[str, Any] = session.call(function, arguments)
     return record
 
 

@@ -109,8 +109,64 @@ def test_terms_that_share_variance_in_no_unique_way_are_not_compared(fit: FitNum
     assert {"deviance", "coefficients", "fitted"} <= quantities
 
 
+@pytest.fixture(scope="module")
+def counts() -> FitNumbers:
+    frame = datasets.load("grouseticks")
+    result = interlace.glmer_nb("TICKS ~ YEAR + (1 | BROOD)", frame)
+    return numbers_of(result, {"some": frame.head()})
+
+
+def test_a_generalized_fit_has_more_to_agree_in(counts: FitNumbers) -> None:
+    result = table(counts, counts)
+    assert result.agrees
+    assert set(result.frame["quantity"]) == set(limits(generalized=True)) > set(limits())
+    assert np.isinf(result.frame["margin"]).all()
+
+
+def test_means_of_generalized_fits_are_not_measured_in_sigma(counts: FitNumbers) -> None:
+    moved = counts.fitted * (1 + 1e-3 * (counts.fitted > 1)) + 1e-3 * (counts.fitted <= 1)
+    result = table(replace(counts, fitted=moved), replace(counts, sigma=1e6))
+    found = {row.quantity: row.difference for row in result.rows}
+    assert found["fitted"] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "quantity", "difference"),
+    [
+        ({"family": "poisson"}, "counts", 1),
+        ({"link": "sqrt"}, "counts", 1),
+        ({"nAGQ": 9}, "counts", 1),
+        ({"nb_theta": None}, "nb_theta", np.nan),
+        ({"deviance": 0.0}, "residual_deviance", None),
+        ({"eta": 0.0}, "linear_predictor", None),
+    ],
+)
+def test_differences_of_generalized_fits(
+    counts: FitNumbers, change: dict[str, Any], quantity: str, difference: float | None
+) -> None:
+    assert counts.generalized is not None
+    if "eta" in change:
+        change = {"eta": counts.generalized.eta + 1e-3}
+    other = replace(counts, generalized=replace(counts.generalized, **change))
+    rows = {row.quantity: row for row in table(other, counts).failures}
+    assert rows.keys() == {quantity}
+    if difference is not None:
+        assert rows[quantity].difference == pytest.approx(difference, nan_ok=True)
+
+
+def test_working_residuals_near_zero_or_one_are_known_to_fewer_digits(counts: FitNumbers) -> None:
+    assert counts.generalized is not None
+    near = replace(counts, residuals=np.full_like(counts.residuals, 1e-12))
+    working = counts.generalized.residuals["working"]
+    scaled = dict(counts.generalized.residuals) | {"working": working * (1 + 1e-4)}
+    moved = replace(near, generalized=replace(counts.generalized, residuals=scaled))
+    assert table(moved, near).agrees
+    far = replace(moved, residuals=counts.residuals)
+    assert [row.quantity for row in table(far, counts).failures] == ["residuals_working"]
+
+
 def test_every_limit_has_a_unit_and_a_reason() -> None:
-    for entry in limits().values():
+    for entry in limits(generalized=True).values():
         assert entry["limit"] >= 0
         assert entry["unit"]
         assert entry["reason"]

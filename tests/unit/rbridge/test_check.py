@@ -46,5 +46,5 @@ def test_agreement_where_r_is_there(sleep: pd.DataFrame, formula: str) -> None:
 
 
 def test_what_is_no_result_is_refused() -> None:
-    with pytest.raises(TypeError, match="expected a result of interlace.fit.., not int"):
+    with pytest.raises(TypeError, match=r"expected a result of interlace.fit\(\) or glmer\(\), not int"):
         rbridge.check(3)

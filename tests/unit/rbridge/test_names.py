@@ -65,6 +65,7 @@ FORMULAS = {
     "y ~ x*z + (1+x|g)": "y ~ x*z + (1+x|g)",
     "log(y) ~ C(x) + I(x**2) + (a + b)**2 + (x||g)": "log(y) ~ factor(x) + I(x^2) + (a + b)^2 + (x||g)",
     "a / b ~ 1 + (1 | g/h)": "a/b ~ 1 + (1 | g/h)",
+    "cbind(a, b - a) ~ x + (1 | g)": "cbind(a, b - a) ~ x + (1 | g)",
     "`my y` ~ `a b` + offset(np.log(t)) + (1 | g)": "`my y` ~ `a b` + offset(log(t)) + (1 | g)",
     "`yield` ~ 0 + x + (0 + C(f) | g)": "yield ~ 0 + x + (0 + factor(f) | g)",
     "y ~ I(x > 4) + Q('b c') - 1 + (1 | g)": "y ~ I(x > 4) + `b c` - 1 + (1 | g)",

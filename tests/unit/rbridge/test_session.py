@@ -36,6 +36,8 @@ def test_missing_rpy2_says_what_to_install() -> None:
     with pytest.raises(ImportError, match=r'rpy2 is not installed; pip install "interlace-lme\[r\]"'):
         rbridge.lmer("Reaction ~ Days + (1 | Subject)", frame)
     with pytest.raises(ImportError, match="rpy2 is not installed"):
+        rbridge.glmer("incidence / size ~ 1 + (1 | herd)", datasets.load("cbpp"), "binomial", weights="size")
+    with pytest.raises(ImportError, match="rpy2 is not installed"):
         rbridge.check(interlace.fit("Reaction ~ Days + (1 | Subject)", frame))
 
 
