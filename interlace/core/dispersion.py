@@ -17,8 +17,10 @@ from interlace.typing import FloatArray
 
 __all__ = ["FreeDispersion", "FreeTheta", "ProfiledDispersion"]
 
-#: Logarithms of dispersion and theta stay within these, where doubles can hold what is computed from them.
-_FARTHEST = 60.0
+#: The logarithm of a dispersion stays within these, where doubles can hold what is computed from it.
+_FARTHEST = 300.0
+#: Theta stays below this many times the mean response, where the distribution is Poisson's to eight digits.
+_POISSON = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +88,18 @@ class FreeTheta(WorkingModel):
 
     def with_extra(self, extra: FloatArray) -> FreeTheta:
         """Same response with theta = exp(extra[0])."""
-        theta = float(np.exp(np.clip(extra[0], -_FARTHEST, _FARTHEST)))
+        theta = float(np.exp(np.clip(extra[0], -_FARTHEST, np.log(self._ceiling))))
         return replace(self, family=NegativeBinomial(theta=theta))
 
+    @property
+    def _ceiling(self) -> float:
+        return _POISSON * max(1.0, float(self.y.mean()))
+
     def extra(self, eta: FloatArray) -> ThetaDerivatives:
-        """Derivatives with respect to log(theta)."""
+        """Derivatives with respect to log(theta); zero at the ceiling."""
+        if self._theta >= 0.999999 * self._ceiling:
+            nothing = np.zeros_like(eta)
+            return ThetaDerivatives(nothing, nothing, nothing, nothing)
         loglik, score, fisher, observed = (self._theta * part for part in self.theta_derivatives(eta))
         return ThetaDerivatives(loglik, score, fisher if self.curvature == "expected" else observed, observed)
 

@@ -8,6 +8,7 @@ R: numbers of trials (binomial), inverse variances (Gaussian), multipliers of th
 # ruff: noqa: D102 - the methods are documented once, in Family
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar
@@ -134,7 +135,10 @@ class Poisson(_Power):
         return np.asarray(weights * (special.xlogy(y, mu) - mu - special.gammaln(y + 1.0)))
 
     def unit_deviance(self, y: FloatArray, mu: FloatArray) -> FloatArray:
-        return np.asarray(2.0 * special.kl_div(y, mu))
+        with np.errstate(all="ignore"):
+            excess = (mu - y) / y
+            near = y * (excess - np.log1p(excess))  # no digits are lost between large numbers
+            return np.asarray(2.0 * np.where(np.abs(excess) < 0.5, near, special.kl_div(y, mu)))
 
     def start_mu(self, y: FloatArray, weights: FloatArray) -> FloatArray:
         return np.asarray(y + 0.1)
@@ -274,6 +278,8 @@ class NegativeBinomial(Family):
     mu_domain = (0.0, np.inf)
 
     def __post_init__(self) -> None:
+        if isinstance(self.theta, bool) or not isinstance(self.theta, int | float | np.number):
+            raise TypeError(f"theta of a negative binomial family must be a number, not {self.theta!r}")
         if not (np.isfinite(self.theta) and self.theta > 0.0):
             raise ModelError(f"theta of a negative binomial family must be positive and finite, not {self.theta}")
 
@@ -373,7 +379,10 @@ def family(name: str | Family | type[Family]) -> Family:
     found = FAMILIES.get(_ALIASES.get(folded, folded))
     if found is not None:
         return found
-    if folded.replace(".", "").replace("_", "").replace(" ", "") in {"negativebinomial", "nb", "nb2", "negbin"}:
+    plain = folded.partition("(")[0].strip()
+    if plain != folded and plain in FAMILIES:
+        raise ModelError(f"write the family as {FAMILIES[plain].name!r} and its link apart, as link=; not {name!r}")
+    if re.sub(r"[._ ]", "", plain) in {"negativebinomial", "nb", "nb2", "negbin", "nbinom", "nbinom1", "nbinom2"}:
         raise ModelError(_needs_theta(name))
     if folded.startswith("quasi"):
         raise ModelError(f"the family {name!r} has no likelihood, which a mixed model needs")

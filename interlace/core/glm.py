@@ -61,7 +61,7 @@ def glm_coefficients(model: WorkingModel, X: FloatArray, offset: FloatArray, *, 
         else:
             break
         coefficients, value = coefficients + fraction * step, moved
-        if decrement < _NEAR:
+        if decrement < _NEAR * model.family.dispersion_estimate(model.y, working.mu, model.weights):
             break
     return coefficients
 

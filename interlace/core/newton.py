@@ -42,8 +42,11 @@ def newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, 
     -------
     step : ndarray, shape (r,)
     decrement : float
-        Twice the decrease that the quadratic model predicts.
+        Twice the decrease that the quadratic model predicts; infinity, with a step of zero, where derivatives are not
+        finite.
     """
+    if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+        return np.zeros_like(gradient), math.inf
     values, vectors = np.linalg.eigh(hessian)
     size = np.abs(values)
     curvature = np.maximum(size, 1e-9 * size.max() + 1e-300)
@@ -82,6 +85,9 @@ def minimize_newton(
     correction = np.zeros_like(hessian)
     for _ in range(max_iterations):
         step, decrement = newton_step(d.gradient, hessian + correction)
+        if not math.isfinite(decrement):
+            message = "the deviance has no derivatives here"
+            break
         if decrement <= tol * tol:
             converged, message = True, "gradient is zero"
             break

@@ -224,16 +224,17 @@ def _bobyqa(target: Target[P, D], x: FloatArray, settings: Settings) -> tuple[Op
         return _newton(target, x, settings)
     limits = _bounds(target, x.size)
     lower = np.array([-1e20 if a is None else a for a, _ in limits])
-    found = pybobyqa.solve(
-        lambda x: min(target(x), 1e300),
-        x,
-        bounds=(lower, np.full(x.size, 1e20)),
-        rhobeg=0.2,
-        rhoend=1e-8,
-        maxfun=max(2000, 200 * settings.max_iterations),
-        do_logging=False,
-        print_progress=False,
-    )
+    with np.errstate(all="ignore"):  # its own models overflow where a deviance is infinite
+        found = pybobyqa.solve(
+            lambda x: min(target(x), 1e300),
+            x,
+            bounds=(lower, np.full(x.size, 1e20)),
+            rhobeg=0.2,
+            rhoend=1e-8,
+            maxfun=max(2000, 200 * settings.max_iterations),
+            do_logging=False,
+            print_progress=False,
+        )
     success = found.flag in (found.EXIT_SUCCESS, found.EXIT_SLOW_WARNING)
     return _finish(target, "bobyqa", np.asarray(found.x), int(found.nruns), success, str(found.msg))
 

@@ -32,6 +32,8 @@ _AMPLE = 1e30
 _HOPELESS = 1e100
 #: Decrement that may be left where rounding hides any further progress.
 _ACCEPTED = 1e-8
+#: Decrement, relative to the deviance, that no difference of two deviances shows.
+_HIDDEN = 1e-12
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,10 @@ class Pirls:
             cp.S[where, -1] = cp.S[-1, where] = x.reshape(-1)
         if structure.p:
             cp.S[structure.m_z : -1, -1] = cp.S[-1, structure.m_z : -1] = self.X.T @ v
-        # Takes no part in the solution; large, so that the last pivot stays positive.
-        cp.S[-1, -1] = 1.0 + float(v @ v) * _AMPLE
+        # Takes no part in the solution, but the last pivot must be positive: the matrix of the random effects is at
+        # least I, that of X may be nearly singular.
+        bound = sum(float(((x @ L_i) ** 2).sum()) for x, L_i in zip(right, L, strict=True))
+        cp.S[-1, -1] = 1.0 + 4.0 * bound + (float(v @ v) * _AMPLE if structure.p or indefinite else 0.0)
         return eliminate(cp, L, SparseMap(cp) if structure.storage.sparse else None, indefinite=indefinite)
 
     def _cross_products(self, weights: FloatArray) -> CrossProducts:
@@ -203,7 +207,7 @@ class Pirls:
 
     def _search(self, L: list[FloatArray], fixed: FloatArray, model: WorkingModel) -> Modes:
         now = self._begin(L, fixed, model)
-        converged, steps = False, 0
+        converged, steps, last = False, 0, np.inf
         while True:
             working = model.at(fixed + now.known)
             e, step, decrement = self._step(L, now, working)
@@ -211,6 +215,14 @@ class Pirls:
             converged = decrement <= self._tol
             if converged or not np.isfinite(decrement) or steps == self._max_iterations:
                 break
+            if decrement <= _HIDDEN * (abs(now.value) + fixed.size):
+                # Differences of deviances are rounding by now: steps count as long as they make the gradient smaller.
+                if decrement >= last:
+                    converged = decrement <= _ACCEPTED
+                    break
+                last = decrement
+                now = self._moved(L, fixed, model, now, step, 1.0)
+                continue
             moved = self._along(L, fixed, model, now, step)
             if moved is None:
                 converged = decrement <= _ACCEPTED
@@ -259,14 +271,25 @@ class Pirls:
         conditional = model.minus_two_loglik(fixed + known)
         return _State(u, gamma, known, conditional, conditional + sum(float((x * x).sum()) for x in u))
 
+    def _moved(
+        self,
+        L: Sequence[FloatArray],
+        fixed: FloatArray,
+        model: WorkingModel,
+        now: _State,
+        step: list[FloatArray],
+        fraction: float,
+    ) -> _State:
+        u = [x + fraction * d for x, d in zip(now.u, step[:-1], strict=True)]
+        return self._state(L, fixed, model, u, now.gamma + fraction * step[-1])
+
     def _along(
         self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel, now: _State, step: list[FloatArray]
     ) -> _State | None:
         """The first point of a halved step that is not higher; None if rounding hides any."""
         fraction = 1.0
         for _ in range(25):
-            u = [x + fraction * d for x, d in zip(now.u, step[:-1], strict=True)]
-            trial = self._state(L, fixed, model, u, now.gamma + fraction * step[-1])
+            trial = self._moved(L, fixed, model, now, step, fraction)
             if trial.value <= now.value + 1e-13 * (abs(now.value) + fixed.size):
                 return trial
             fraction *= 0.5

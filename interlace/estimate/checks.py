@@ -214,7 +214,7 @@ def _condition(R: FloatArray) -> float:
     return float(values[-1] / values[0]) if values[0] > 0.0 else math.inf
 
 
-_OF_THE_FIT = ("not-converged", "separation", "diverging", "no-overdispersion", "near-perfect", "singular")
+_OF_THE_FIT = ("not-converged", "separation", "diverging", "no-overdispersion", "edge", "near-perfect", "singular")
 _CATEGORIES: dict[str, type[Warning]] = {
     "response": UserWarning,
     "rank-deficient": RankDeficiencyWarning,

@@ -19,7 +19,7 @@ from interlace.core.scaling import convert_theta
 from interlace.errors import ModelError
 from interlace.estimate import checks
 from interlace.estimate.control import Control
-from interlace.estimate.glmm_checks import diagnose
+from interlace.estimate.glmm_checks import SEPARATION_ADVICE, diagnose, separated, separation_message
 from interlace.estimate.glmm_problem import GlmmProblem, prepare_glmm, target
 from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.problem import by_term
@@ -90,22 +90,34 @@ def optimize(
         minimize(deviance, _possible(problem, deviance, start), optimizer=optimizer, settings=settings, far=False)
         for start in starts
     ]
-    return min(found, key=lambda pair: pair[0].value)
+    best = min(found, key=lambda pair: pair[0].value)
+    if not np.isfinite(best[0].value):
+        raise _no_modes(problem)
+    return best
 
 
 def _possible(problem: GlmmProblem, deviance: Laplace, start: FloatArray) -> FloatArray:
     """Starting point, with smaller variances if there are no conditional modes at it."""
-    if not problem.model.confined:
+    if problem.nodes and not problem.model.confined:
         return start
     n_theta = problem.structure.n_theta
     for factor in (1.0, 0.1, 0.01, 1e-3):
         trial = np.concatenate([factor * start[:n_theta], start[n_theta:]])
         if np.isfinite(deviance(trial)):
             return trial
-    model = problem.model
-    raise ModelError(
-        f"the {model.link.name!r} link makes means impossible before conditional modes are found for the response "
-        f"{problem.design.response!r}; choose a link that takes every linear predictor, such as the logarithm"
+    raise _no_modes(problem)
+
+
+def _no_modes(problem: GlmmProblem) -> ModelError:
+    """Why there is no deviance at any starting point."""
+    design, model = problem.design, problem.model
+    names = separated(design, problem.basis.kept, model)
+    if names:
+        return ModelError(f"{separation_message(names, design.response)}: {SEPARATION_ADVICE}")
+    return ModelError(
+        f"no conditional modes were found for the response {design.response!r} with the link {model.link.name!r}; if "
+        "the fixed effects reproduce the response exactly, nothing is left to estimate variances from; else choose a "
+        "link that takes every linear predictor, or rescale the predictors"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,11 +15,19 @@ from interlace.estimate.derived import term_covariances
 from interlace.estimate.glmm_problem import LOGARITHMIC
 from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.state import Check
+from interlace.typing import IntArray
 
-__all__ = ["diagnose"]
+if TYPE_CHECKING:
+    from interlace.core.working import WorkingModel
+    from interlace.frames.design import Design
 
-#: Linear predictor from which separation is looked for: probabilities within 5e-5 of 0 or 1.
-_EXTREME = 10.0
+__all__ = ["SEPARATION_ADVICE", "diagnose", "separated", "separation_message"]
+
+#: Separation is looked for where a probability is so near to 0 or 1, or a mean so small beside the others.
+_EXTREME = 1e-4
+SEPARATION_ADVICE = (
+    "look at the cross-table of the response with these predictors; merge rare categories, or drop the predictor"
+)
 #: Standard deviation of random effects on the scale of the linear predictor that no data can support.
 _DIVERGING = 15.0
 #: Range of the fixed part of the linear predictor: a factor of 1e13 between means, or between odds.
@@ -31,43 +39,54 @@ _NO_EXCESS = 1e-3
 def diagnose(state: GlmmState) -> Iterator[Check]:
     """Checks of a finished fit, worst first."""
     yield from checks.convergence(state)
-    separated = list(_separation(state))
-    yield from separated
-    if not separated:
+    found = list(_separation(state))
+    yield from found
+    if not found:
         yield from _diverging(state)
     yield from checks.of_every_model(state)
+    yield from _edge(state)
     yield from _overdispersion(state)
     yield from _response(state)
 
 
-def _separation(state: GlmmState) -> Iterator[Check]:
-    """Whether the fixed effects predict some rows perfectly, so that the likelihood rises forever."""
-    model, problem = state.model, state.problem
-    design = problem.design
+def separated(design: Design, kept: IntArray, model: WorkingModel) -> list[str]:
+    """Names of the coefficients along which the likelihood rises forever; none if there are no such."""
     if isinstance(model.family, Binomial) and model.link.name != "log":
         kind: Literal["binomial", "poisson"] = "binomial"
-    elif isinstance(model.family, Poisson) and model.link.name == "log":
-        kind = "poisson"
+    elif isinstance(model.family, Binomial | Poisson | NegativeBinomial) and model.link.name == "log":
+        kind = "poisson"  # means can vanish, but not exceed all bounds
     else:
-        return
-    largest = float(np.abs(state.fixed - problem.offset).max(initial=0.0))
-    if largest < _EXTREME:
-        return
-    direction = separating_direction(design.X[:, state.kept], model.y, kind=kind)
-    if direction is None:
-        return
-    names = [design.x_names[j] for j, d in zip(state.kept, direction, strict=True) if d]
-    listed = ", ".join(map(repr, names))
-    yield Check(
-        "separation",
-        "error",
-        ", ".join(names),
-        largest,
-        _EXTREME,
-        f"the fixed effects {listed} separate the response {design.response!r}: they predict some rows perfectly, the "
-        "likelihood rises without end along them, and their estimates and standard errors mean nothing",
-        "look at the cross-table of the response with these predictors; merge rare categories, or drop the predictor",
+        return []
+    direction = separating_direction(design.X[:, kept], model.y, kind=kind)
+    return [] if direction is None else [design.x_names[j] for j, d in zip(kept, direction, strict=True) if d]
+
+
+def separation_message(names: list[str], response: str) -> str:
+    """What separation means, in words."""
+    return (
+        f"the fixed effects {', '.join(map(repr, names))} separate the response {response!r}: they predict some rows "
+        "perfectly, the likelihood rises without end along them, and their estimates and standard errors mean nothing"
     )
+
+
+def _separation(state: GlmmState) -> Iterator[Check]:
+    """Whether the fixed effects predict some rows perfectly, so that the likelihood rises forever."""
+    model, design = state.model, state.problem.design
+    mu = model.link.mu(state.fixed)
+    nearest = float(np.min(np.minimum(mu, 1.0 - mu) if isinstance(model.family, Binomial) else mu / mu.mean()))
+    if not nearest < _EXTREME:
+        return
+    names = separated(design, state.kept, model)
+    if names:
+        yield Check(
+            "separation",
+            "error",
+            ", ".join(names),
+            nearest,
+            _EXTREME,
+            separation_message(names, design.response),
+            SEPARATION_ADVICE,
+        )
 
 
 def _diverging(state: GlmmState) -> Iterator[Check]:
@@ -100,6 +119,26 @@ def _diverging(state: GlmmState) -> Iterator[Check]:
             f"the fixed effects spread the linear predictor over {spread:.3g} units of the {state.model.link.name!r} "
             "scale: coefficients run away, and their estimates and standard errors mean nothing",
             "look at the response and the predictors of the rows with extreme fitted values",
+        )
+
+
+def _edge(state: GlmmState) -> Iterator[Check]:
+    """Whether means lie where the link would make them impossible next."""
+    model, mu = state.model, state.fitted
+    if not model.confined or model.link.even:
+        return
+    room = 1.0 - mu if isinstance(model.family, Binomial) else mu / mu.mean()
+    if (nearest := float(room.min())) < _EXTREME:
+        count = int((room < _EXTREME).sum())
+        yield Check(
+            "edge",
+            "warning",
+            None,
+            nearest,
+            _EXTREME,
+            f"{count} fitted means lie at the edge of what the {model.link.name!r} link allows: the maximum is one of "
+            "the edge, and standard errors do not hold there",
+            "a link that takes every linear predictor",
         )
 
 

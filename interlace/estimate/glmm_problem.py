@@ -116,6 +116,9 @@ def prepare_glmm(
     )
 
 
+#: Densities for one evaluation of the deviance; so many take a few seconds.
+_MOST_DENSITIES = 1e8
+
 #: Links on whose scale a change of 1 means something whatever the units of the response.
 LOGARITHMIC = ("logit", "probit", "cloglog", "cauchit", "log")
 
@@ -134,7 +137,7 @@ def _first_extra(model: WorkingModel, eta: FloatArray) -> WorkingModel:
     """Response with dispersion or theta by moments."""
     mu = model.link.mu(eta)
     if isinstance(model, FreeDispersion):
-        return model.with_extra(np.log([max(model.family.dispersion_estimate(model.y, mu, model.weights), 1e-12)]))
+        return model.with_extra(np.log([max(model.family.dispersion_estimate(model.y, mu, model.weights), 1e-100)]))
     if isinstance(model, FreeTheta):
         excess = float(np.sum(model.weights * ((model.y - mu) ** 2 - mu)) / np.sum(model.weights * mu * mu))
         return model.with_extra(-np.log(np.clip([excess], 1e-2, 20.0)))
@@ -169,6 +172,13 @@ def _quadrature_possible(nodes: int, structure: Structure, design: Design) -> No
         raise ModelError(
             f"nAGQ={nodes} would need {nodes}^{k} nodes for the {k} random effects of every level of "
             f"{design.terms[0].group!r}; at most {MAX_COLUMNS} are supported: use nAGQ=1 (Laplace)"
+        )
+    if nodes**k * design.y.size > _MOST_DENSITIES:
+        fitting = int((_MOST_DENSITIES / design.y.size) ** (1.0 / k))
+        raise ModelError(
+            f"nAGQ={nodes} with {k} random effects a level needs {nodes}^{k} densities of each of the {design.y.size} "
+            f"rows at every step of the optimizer; at most nAGQ={max(fitting, 1)} is affordable here, and more than 9 "
+            "are seldom needed"
         )
 
 

@@ -99,6 +99,8 @@ class GlmmState:
             return self._given_theta()
         with blas.limited(problem.structure.m):
             H = curvature(self)
+        if not np.isfinite(H).all():  # so near to impossible means that not even the differences stay clear of them
+            return self._given_theta()
         n_theta, p = self.theta.size, self.beta.size
         at = np.arange(n_theta, n_theta + p)
         others = np.delete(np.arange(H.shape[0]), at)
@@ -116,7 +118,11 @@ class GlmmState:
         return np.asarray(root @ root.T)
 
     def _given_theta(self) -> FloatArray:
-        root = self.problem.basis.backward(self.elimination().beta_root)
+        """Covariance given theta; not a number where the working weights do not identify all coefficients."""
+        try:
+            root = self.problem.basis.backward(self.elimination().beta_root)
+        except np.linalg.LinAlgError:
+            return np.full((self.beta.size, self.beta.size), np.nan)
         scale = self.sigma**2 if isinstance(self.model, ProfiledDispersion) else 1.0
         return np.asarray(scale * (root @ root.T))
 

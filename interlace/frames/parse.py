@@ -230,7 +230,7 @@ def _one_source(
     if not bars:
         raise ModelError(
             "the model has no random effects: add a term such as (1 | group) to the formula, or groups='group'. "
-            "For a model without random effects use ordinary least squares, for example statsmodels' ols()."
+            "For a model without random effects use, for example, statsmodels' ols() or glm()."
         )
     return bars
 

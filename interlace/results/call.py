@@ -68,6 +68,9 @@ OTHER_SPELLINGS_GLMER = _EVERYWHERE | {
     "nagq": "write nAGQ=",
     "n_agq": "write nAGQ=",
     "df_method": "tests of generalized models use the normal distribution",
+    "trials": "numbers of trials are weights=, or write cbind(successes, failures) ~ ...",
+    "size": "numbers of trials are weights=, or write cbind(successes, failures) ~ ...",
+    "exposure": "write offset(log(exposure)) in the formula, or offset=",
 }
 _DOT = re.compile(r"(?<![\w.`])\.(?![\w.`])")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -177,9 +178,10 @@ class GLMMResult(Actions):
         >>> round(result.update(nAGQ=9).llf, 4), round(result.update(". ~ 1").llf, 4)
         (-91.9834, -104.8313)
         """
-        if "family" in glmer_kwargs and glmer_kwargs["family"] is not self.call.family:
-            glmer_kwargs = {"link": None} | glmer_kwargs
-        call, same_design = changed_call(self.call, self.state.problem.design, formula, data, glmer_kwargs)
+        call = self.call
+        if "family" in glmer_kwargs:
+            call, glmer_kwargs = replace(call, free_theta=False), {"link": None} | glmer_kwargs
+        call, same_design = changed_call(call, self.state.problem.design, formula, data, glmer_kwargs)
         return glmer_call(call, self.state.problem.design if same_design else None, stacklevel=3)
 
     def refit(self, y: ArrayLike) -> GLMMResult:

@@ -144,7 +144,7 @@ def test_missing_group_column(data):
 
 
 def test_no_random_effects(data):
-    with pytest.raises(ModelError, match="no random effects.*ordinary least squares"):
+    with pytest.raises(ModelError, match=r"no random effects.*statsmodels' ols\(\) or glm\(\)"):
         build_design("y ~ x", data)
 
 

@@ -259,7 +259,7 @@ def test_the_convention_of_lme4_for_dispersions_reaches_a_stationary_point(famil
     assert state.opt.converged
     assert state.opt.gradient_norm < 1e-4
     mu = state.fitted
-    penalty = float(sum((b**2).sum() for b in state.modes)) / state.theta[0] ** 2
+    penalty = float(sum((b**2).sum() for b in state.modes)) / state.theta[0] ** 2 if state.theta[0] else 0.0
     squares = float(((state.model.y - mu) ** 2 / family.variance(mu)).sum())
     assert state.sigma == pytest.approx(np.sqrt((squares + penalty) / mu.size), rel=1e-6)
 
@@ -401,3 +401,70 @@ def test_an_effect_of_every_row_is_allowed_without_a_dispersion():
     positive = frame.assign(amount=frame["TICKS"] + 0.5)
     with pytest.raises(ValueError, match="as many levels"):
         fitted("amount ~ YEAR + (1 | INDEX)", positive, Gamma(), "log")
+
+
+@pytest.mark.parametrize("trials", [10**3, 10**5, 10**7])
+def test_standard_errors_hold_for_any_number_of_trials(trials):
+    """With very many trials the rows tell the groups' effects exactly, and the intercept is known as their mean."""
+    rng = np.random.default_rng(8)
+    g = np.arange(60) % 6
+    eta = 0.5 * rng.normal(size=6)[g]
+    frame = pd.DataFrame({"g": g.astype(str), "s": rng.binomial(trials, 1 / (1 + np.exp(-eta))), "n": trials})
+    state = fitted("cbind(s, n - s) ~ 1 + (1 | g)", frame, Binomial())
+    assert state.opt.converged
+    assert np.sqrt(state.beta_cov[0, 0]) == pytest.approx(state.theta[0] / np.sqrt(6), rel=0.03)
+
+
+@pytest.mark.parametrize("link", ["logit", "probit", "cloglog", "cauchit", "log"])
+@pytest.mark.parametrize("nodes", [0, 1, 7])
+def test_separation_is_seen_on_every_scale(link, nodes):
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"g": (np.arange(100) % 10).astype(str), "h": np.repeat(list("abcd"), 25)})
+    frame["y"] = np.where(frame["h"] == "a", 0, rng.integers(0, 2, 100))
+    state = error = None
+    try:
+        state = fitted("y ~ h + (1 | g)", frame, Binomial(), link, nodes=nodes)
+    except ValueError as raised:  # beta among the modes: these may not exist at all
+        error = raised
+    if state is None:
+        assert nodes == 0
+        assert "separate the response 'y'" in str(error)
+    else:
+        assert "separation" in [check.code for check in state.checks]
+        assert not state.opt.converged
+    assert fitted("y ~ 1 + (1 | g)", frame, Binomial(), link, nodes=nodes).opt.converged
+
+
+def test_separation_of_negative_binomial_counts():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"g": (np.arange(100) % 10).astype(str), "h": np.repeat(list("abcd"), 25)})
+    frame["k"] = np.where(frame["h"] == "a", 0, rng.negative_binomial(1, 0.3, 100))
+    for free in (True, False):
+        state = fitted("k ~ h + (1 | g)", frame, NegativeBinomial(2.0), free_theta=free)
+        assert "separation" in [check.code for check in state.checks]
+
+
+def test_means_at_the_edge_of_a_link_are_reported():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"g": (np.arange(100) % 10).astype(str), "h": np.repeat(list("abcd"), 25)})
+    frame["y"] = np.where(frame["h"] == "a", 1, rng.integers(0, 2, 100))
+    state = fitted("y ~ h + (1 | g)", frame, Binomial(), "log")
+    assert "edge" in [check.code for check in state.checks]
+    assert state.beta_cov.shape == (4, 4)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1e9])
+def test_units_do_not_matter_for_inverse_gaussian_amounts(factor):
+    frame = small(6)
+    state, other = (
+        fitted("amount ~ x + (1 | g)", frame.assign(amount=f * frame["amount"]), InverseGaussian())
+        for f in (1.0, factor)
+    )
+    assert other.criterion == pytest.approx(state.criterion + 2 * 40 * np.log(factor), abs=1e-5)
+
+
+def test_too_many_densities_are_refused_with_what_is_affordable():
+    frame = pd.DataFrame({"g": np.arange(4000) % 50, "x": np.linspace(0, 1, 4000), "z": np.linspace(0, 1, 4000) ** 2})
+    frame["y"] = (np.arange(4000) % 3 == 0).astype(int)
+    with pytest.raises(ValueError, match=r"needs 50\^3 densities .* at most nAGQ=29 is affordable"):
+        fitted("y ~ x + (x + z | g)", frame, Binomial(), nodes=50)
