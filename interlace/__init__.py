@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from interlace.results.glmm import GLMMResult
     from interlace.results.lmm import LMMResult
     from interlace.results.loading import load
+    from interlace.results.tests import anova_table, contest, drop1
     from interlace.results.varcorr import VarCorr, isSingular, ranef
 
 __version__ = "0.1.0"
@@ -41,7 +42,10 @@ __all__ = [
     "RankDeficiencyWarning",
     "VarCorr",
     "__version__",
+    "anova_table",
+    "contest",
     "datasets",
+    "drop1",
     "families",
     "fit",
     "glmer",
@@ -64,6 +68,9 @@ _HOME = {
     "ModelError": "interlace.errors",
     "RankDeficiencyWarning": "interlace.errors",
     "VarCorr": "interlace.results.varcorr",
+    "anova_table": "interlace.results.tests",
+    "contest": "interlace.results.tests",
+    "drop1": "interlace.results.tests",
     "fit": "interlace.api",
     "glmer": "interlace.api",
     "glmer_nb": "interlace.api",

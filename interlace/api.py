@@ -72,9 +72,9 @@ def fit(
     contrasts : mapping of str to {"treatment", "sum", "helmert", "poly"}, optional
         Coding of categorical predictors; treatment with the first category as reference by default.
     df_method : {"satterthwaite", "kenward-roger", "residual", "normal"}
-        Tests and intervals of fixed effects: from the normal distribution for ``"normal"``, otherwise from Student's t.
-        This version has the residual degrees of freedom n - p only: it uses them for ``"satterthwaite"`` and
-        ``"kenward-roger"`` too, and says so in ``summary()``.
+        Tests and intervals of fixed effects use Student's t with degrees of freedom by Satterthwaite's method (as R's
+        lmerTest), by Kenward and Roger's with their adjusted covariance (as pbkrtest; fits by REML only), or the
+        residual ones n - p; or the normal distribution. They are computed when first asked for.
     na_action : {"drop", "raise"}
         What to do with rows that have missing values.
     control : Control, optional

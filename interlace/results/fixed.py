@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 
 from interlace.inference import wald
+from interlace.inference.degrees_of_freedom import coefficient_tests
 
 if TYPE_CHECKING:
     from interlace.estimate.state import State
+    from interlace.inference.contrasts import CoefficientTests
     from interlace.results.call import FitCall, GlmerCall
+    from interlace.typing import DfMethod, FloatArray
 
-__all__ = ["FixedEffects", "coefficient_names", "residual_df", "test_df"]
+__all__ = ["FixedEffects", "coefficient_names", "coefficient_tests_of", "residual_df", "test_df"]
 
 
 def coefficient_names(state: State) -> list[str]:
@@ -28,8 +31,31 @@ def residual_df(state: State) -> int:
 
 
 def test_df(state: State, call: FitCall | GlmerCall) -> float:
-    """Degrees of freedom of the tests of every coefficient: n - p, or infinity where they use the normal one."""
+    """Degrees of freedom where there is one number for all: n - p, or infinity where tests use the normal one."""
     return np.inf if call.df_method == "normal" else float(residual_df(state))
+
+
+def coefficient_tests_of(result: FixedEffects, ddf: DfMethod | None = None) -> CoefficientTests:
+    """What tests of the fixed effects of a result need; found once for each method.
+
+    Parameters
+    ----------
+    result : LMMResult or GLMMResult
+    ddf : {"satterthwaite", "kenward-roger", "residual", "normal"}, optional
+        The method of the fit by default.
+    """
+    method = result.call.df_method if ddf is None else ddf
+    known: dict[str, CoefficientTests] = vars(result).setdefault("_tests_by_method", {})
+    if method not in known:
+        known[method] = coefficient_tests(result.state, method)
+    return known[method]
+
+
+def _covariance(result: FixedEffects) -> FloatArray:
+    """Covariance that the tests use; only that of Kenward and Roger has to be computed."""
+    if result.call.df_method == "kenward-roger":
+        return coefficient_tests_of(result).cov
+    return result.state.beta_cov
 
 
 def interval_columns(level: float) -> list[str]:
@@ -43,9 +69,12 @@ class FixedEffects:
     Everything is a pandas object indexed by coefficient, made anew at each access, so that changing it changes no
     result. Columns of X that others determine are left out of the fit and of every table.
 
-    Tests and intervals use a t distribution with n - p residual degrees of freedom for every coefficient, or the normal
-    distribution if the fit was asked for it with ``df_method="normal"``. That is close to the truth for effects that
-    vary within groups; for effects that vary between groups, of which the data hold few, it is too optimistic.
+    Tests and intervals of linear models use t distributions with degrees of freedom by the ``df_method`` of the fit:
+
+    - ``"satterthwaite"``: from how well the variances behind each coefficient are known, as in R's lmerTest.
+    - ``"kenward-roger"``: the same with covariances adjusted for small samples (R's pbkrtest); for fits by REML.
+    - ``"residual"``: n - p for all; too optimistic for effects that vary between groups, of which the data hold few.
+    - ``"normal"``: the normal distribution.
 
     Generalized models always use the normal distribution, as lme4's do. Their coefficients are on the scale of the
     linear predictor; ``tidy(exponentiate=True)`` gives odds ratios or rate ratios.
@@ -74,7 +103,7 @@ class FixedEffects:
 
     @property
     def fe_bse(self) -> pd.Series:
-        """Standard errors, shape (p,): ``sqrt(diag(vcov(m)))``, see ``fe_cov``.
+        """Standard errors, shape (p,): roots of the diagonal of ``fe_cov``.
 
         Examples
         --------
@@ -85,22 +114,29 @@ class FixedEffects:
         Days         1.546
         Name: std_error, dtype: float64
         """
-        return self._by_coefficient(wald.standard_errors(self.state.beta_cov), "std_error")
+        return self._by_coefficient(wald.standard_errors(_covariance(self)), "std_error")
 
     @property
     def fe_df(self) -> pd.Series:
-        """Degrees of freedom of each test, shape (p,): n - p for all.
+        """Degrees of freedom of each test, shape (p,), by the ``df_method`` of the fit.
 
         Infinity with ``df_method="normal"`` and for generalized models.
+
+        Raises
+        ------
+        ModelError
+            With ``df_method="kenward-roger"``, for a fit by ML, or one of so many levels that it takes too much memory.
 
         Examples
         --------
         >>> import interlace
         >>> df = interlace.datasets.load("sleepstudy")
-        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_df["Days"]
-        np.float64(178.0)
+        >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_df.round(3)
+        Intercept    17.0
+        Days         17.0
+        Name: df, dtype: float64
         """
-        return self._by_coefficient(np.full(len(self.state.beta), test_df(self.state, self.call)), "df")
+        return self._by_coefficient(coefficient_tests_of(self).coefficient_df, "df")
 
     @property
     def fe_tvalues(self) -> pd.Series:
@@ -113,7 +149,7 @@ class FixedEffects:
         >>> round(interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_tvalues["Days"], 3)
         np.float64(6.771)
         """
-        se = wald.standard_errors(self.state.beta_cov)
+        se = wald.standard_errors(_covariance(self))
         return self._by_coefficient(wald.statistics(self.state.beta, se), "statistic")
 
     @property
@@ -138,8 +174,8 @@ class FixedEffects:
         --------
         >>> import interlace
         >>> df = interlace.datasets.load("sleepstudy")
-        >>> bool(interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_pvalues["Days"] < 1e-9)
-        True
+        >>> float(interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_pvalues["Days"].round(8))
+        3.26e-06
         """
         return self._by_coefficient(wald.p_values(self.fe_tvalues.to_numpy(), self.fe_df.to_numpy()), "p_value")
 
@@ -153,8 +189,8 @@ class FixedEffects:
         >>> df = interlace.datasets.load("sleepstudy")
         >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).fe_conf_int.round(2)
                     2.5 %  97.5 %
-        Intercept  237.94  264.87
-        Days         7.42   13.52
+        Intercept  237.01  265.80
+        Days         7.21   13.73
         """
         out = self.conf_int()
         return out.set_axis(interval_columns(0.95), axis=1)
@@ -163,9 +199,10 @@ class FixedEffects:
     def fe_cov(self) -> pd.DataFrame:
         """Covariance matrix of the estimates, shape (p, p): lme4's ``vcov(m)``.
 
-        Of a linear model, given the variance parameters. Of a generalized model, from the curvature of the likelihood
-        in all parameters together, so that the uncertainty of variances, dispersion and a negative binomial's theta
-        counts; with ``nAGQ=0``, given the variance parameters.
+        Of a linear model, given the variance parameters; with ``df_method="kenward-roger"`` adjusted for their
+        uncertainty and for small samples (pbkrtest's ``vcovAdj(m)``). Of a generalized model, from the curvature of the
+        likelihood in all parameters together, so that the uncertainty of variances, dispersion and a negative
+        binomial's theta counts; with ``nAGQ=0``, given the variance parameters.
 
         Examples
         --------
@@ -177,7 +214,7 @@ class FixedEffects:
         Days          -1.451  2.389
         """
         names = coefficient_names(self.state)
-        return pd.DataFrame(self.state.beta_cov.copy(), index=names, columns=names)
+        return pd.DataFrame(_covariance(self).copy(), index=names, columns=names)
 
     @property
     def params(self) -> pd.Series:
@@ -226,7 +263,7 @@ class FixedEffects:
         --------
         >>> import interlace
         >>> df = interlace.datasets.load("sleepstudy")
-        >>> bool(interlace.fit("Reaction ~ Days + (Days | Subject)", df).pvalues["Days"] < 1e-9)
+        >>> bool(interlace.fit("Reaction ~ Days + (Days | Subject)", df).pvalues["Days"] < 1e-5)
         True
         """
         return self.fe_pvalues
@@ -266,13 +303,13 @@ class FixedEffects:
         >>> df = interlace.datasets.load("sleepstudy")
         >>> interlace.fit("Reaction ~ Days + (Days | Subject)", df).conf_int(alpha=0.1).round(2)
                         0       1
-        Intercept  240.12  262.69
-        Days         7.91   13.02
+        Intercept  239.53  263.28
+        Days         7.78   13.16
         """
         if not isinstance(alpha, int | float | np.number):
             raise TypeError(f"alpha must be a number between 0 and 1, not {alpha!r}")
         if not 0.0 < alpha < 1.0:
             raise ValueError(f"alpha must lie between 0 and 1, not {alpha!r}; use 0.05 for 95 % intervals")
-        se = wald.standard_errors(self.state.beta_cov)
+        se = wald.standard_errors(_covariance(self))
         ends = wald.interval(self.state.beta, se, self.fe_df.to_numpy(), 1.0 - alpha)
         return pd.DataFrame(ends, index=coefficient_names(self.state))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from interlace.core.dispersion import ProfiledDispersion
 from interlace.estimate.glmm_state import GlmmState
-from interlace.results.fixed import coefficient_names, residual_df, test_df
+from interlace.results.fixed import coefficient_names, residual_df
 from interlace.results.latex import booktabs
 from interlace.results.rows import residuals
 from interlace.results.tables import coefficient_table
@@ -34,6 +34,13 @@ _T_HEADINGS = {
     "df": "df",
     "statistic": "t value",
     "p_value": "Pr(>|t|)",
+}
+#: How the tests of the fixed effects were made, by ``df_method``.
+_TESTS = {
+    "satterthwaite": "t tests use Satterthwaite's degrees of freedom.",
+    "kenward-roger": "t tests use Kenward and Roger's degrees of freedom and standard errors.",
+    "residual": "t tests use the residual degrees of freedom n - p = {residual}.",
+    "normal": "z tests use the normal distribution.",
 }
 _Z_HEADINGS = {"estimate": "Estimate", "std_error": "Std. Error", "statistic": "z value", "p_value": "Pr(>|z|)"}
 
@@ -150,7 +157,7 @@ class Summary:
 def summarize(result: Members) -> Summary:
     """Collect the summary of a fit."""
     state, design, wording = result.state, result.state.problem.design, _wording(result)
-    headings = _Z_HEADINGS if _is_normal(result) else _T_HEADINGS
+    headings = _Z_HEADINGS if result.call.df_method == "normal" else _T_HEADINGS
     fixed = coefficient_table(result)[list(headings)].rename(columns=headings)
     names = coefficient_names(state)
     quantiles = np.quantile(residuals(state, "pearson", scaled=True), [0, 0.25, 0.5, 0.75, 1])
@@ -174,10 +181,6 @@ def summarize(result: Members) -> Summary:
         details=_details(result, wording),
         notes=_notes(result, wording),
     )
-
-
-def _is_normal(result: Members) -> bool:
-    return bool(np.isinf(test_df(result.state, result.call)))
 
 
 @dataclass(frozen=True)
@@ -246,8 +249,7 @@ def _notes(result: Members, wording: _Wording) -> tuple[str, ...]:
     state = result.state
     notes = []
     if len(state.beta):
-        residual = f"t tests use the residual degrees of freedom n - p = {residual_df(state)}."
-        notes.append("z tests use the normal distribution." if _is_normal(result) else residual)
+        notes.append(_TESTS[result.call.df_method].format(residual=residual_df(state)))
     notes += wording.notes
     for check in state.checks:
         advice = f". What to try: {check.advice}" if check.advice and check.severity != "info" else ""
@@ -273,7 +275,8 @@ def _fixed_cells(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
     shown = significant(_rounded(np.concatenate([estimate, se])), 4)
     cells = [("Estimate", shown[: len(estimate)]), ("Std. Error", shown[len(estimate) :])]
     if "df" in table:
-        cells.append(("df", [f"{v:.1f}" if v % 1 else f"{v:.0f}" for v in table["df"]]))
+        decimals = 0 if (table["df"] % 1 == 0).all() else 1
+        cells.append(("df", [f"{v:.{decimals}f}" for v in table["df"]]))
     cells.append((statistic, significant(np.round(table[statistic].to_numpy(), 3), 4)))
     cells.append((probability, [p_value(v) for v in table[probability]]))
     return cells

@@ -9,7 +9,7 @@ import pandas as pd
 
 from interlace.inference import wald
 from interlace.prediction.response import linear_predictor, response_model
-from interlace.results.fixed import coefficient_names, test_df
+from interlace.results.fixed import coefficient_names, coefficient_tests_of
 from interlace.results.rows import model_frame, residuals
 from interlace.results.varcorr import variance_table
 
@@ -31,22 +31,19 @@ _TEXT = frozenset({"effect", "group", "level", "term"})
 
 def coefficient_table(result: FixedEffects, level: float = 0.95) -> pd.DataFrame:
     """One row a coefficient: estimate, std_error, statistic, df, p_value, conf_low, conf_high."""
-    state = result.state
-    se = wald.standard_errors(state.beta_cov)
-    df = np.full(len(se), test_df(state, result.call))
-    statistic = wald.statistics(state.beta, se)
-    ends = wald.interval(state.beta, se, df, level)
+    found = coefficient_tests_of(result).single(np.eye(len(result.state.beta)))
+    ends = wald.interval(found.estimate, found.se, found.df, level)
     return pd.DataFrame(
         {
-            "estimate": state.beta,
-            "std_error": se,
-            "statistic": statistic,
-            "df": df,
-            "p_value": wald.p_values(statistic, df),
+            "estimate": found.estimate,
+            "std_error": found.se,
+            "statistic": found.statistic,
+            "df": found.df,
+            "p_value": found.p_value,
             "conf_low": ends[:, 0],
             "conf_high": ends[:, 1],
         },
-        index=coefficient_names(state),
+        index=coefficient_names(result.state),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 import interlace
+from interlace.inference import degrees_of_freedom
 
 FORMULA = "Reaction ~ Days + (Days | Subject)"
 
@@ -22,11 +25,61 @@ def normal(sleepstudy: pd.DataFrame) -> interlace.LMMResult:
     return interlace.fit(FORMULA, sleepstudy, df_method="normal")
 
 
-@pytest.mark.parametrize("df_method", ["satterthwaite", "kenward-roger", "residual"])
-def test_student_t_with_residual_degrees_of_freedom(sleepstudy: pd.DataFrame, df_method: str) -> None:
+@pytest.mark.parametrize(
+    ("df_method", "df", "note"),
+    [
+        ("satterthwaite", 17.0, "t tests use Satterthwaite's degrees of freedom."),
+        ("kenward-roger", 17.0, "t tests use Kenward and Roger's degrees of freedom and standard errors."),
+        ("residual", 178.0, "t tests use the residual degrees of freedom n - p = 178."),
+    ],
+)
+def test_student_t_by_each_method(sleepstudy: pd.DataFrame, df_method: str, df: float, note: str) -> None:
     result = interlace.fit(FORMULA, sleepstudy, df_method=df_method)
-    assert (result.fe_df == 178).all()
-    assert "t tests use the residual degrees of freedom n - p = 178." in str(result.summary())
+    np.testing.assert_allclose(result.fe_df, df, rtol=1e-5)
+    assert note in str(result.summary())
+    statistic = result.fe_params / result.fe_bse
+    tidy, shown = result.tidy("fixed"), result.summary().tables["fixed"]
+    for table in (tidy["p_value"], shown["Pr(>|t|)"], result.fe_pvalues):
+        np.testing.assert_allclose(table, 2 * stats.t.sf(np.abs(statistic), result.fe_df), rtol=1e-10)
+    reach = stats.t.isf(0.05, result.fe_df) * result.fe_bse
+    np.testing.assert_allclose(result.conf_int(alpha=0.1)[1], result.fe_params + reach)
+    np.testing.assert_allclose(result.tidy("fixed", level=0.9)["conf_high"], result.fe_params + reach)
+
+
+def test_kenward_roger_adjusts_covariances_everywhere() -> None:
+    data = interlace.datasets.load("Penicillin")
+    data["half"] = (np.arange(144) % 5 < 2) * 1.0
+    formula = "diameter ~ half + (1 | plate) + (1 | sample)"
+    plain, adjusted = (interlace.fit(formula, data, df_method=m) for m in ("satterthwaite", "kenward-roger"))
+    assert adjusted.fe_bse["half"] > plain.fe_bse["half"] * (1 + 1e-6)
+    np.testing.assert_allclose(adjusted.fe_bse, np.sqrt(np.diagonal(adjusted.fe_cov)))
+    np.testing.assert_allclose(adjusted.tidy("fixed")["std_error"], adjusted.fe_bse)
+    np.testing.assert_allclose(adjusted.summary().tables["fixed"]["Std. Error"], adjusted.fe_bse)
+    np.testing.assert_allclose(adjusted.fe_tvalues, adjusted.fe_params / adjusted.fe_bse)
+
+
+def test_degrees_of_freedom_are_found_when_asked_for_and_once(
+    sleepstudy: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    real = degrees_of_freedom.satterthwaite
+    monkeypatch.setattr(degrees_of_freedom, "satterthwaite", lambda state: (calls.append("now"), real(state))[1])
+    result = interlace.fit(FORMULA, sleepstudy)
+    assert result.fe_bse.size == result.fe_tvalues.size == 2
+    assert not calls
+    assert result.fe_df.size == result.fe_pvalues.size == len(result.summary().tables["fixed"]) == 2
+    assert calls == ["now"]
+    again = pickle.loads(pickle.dumps(result))
+    pd.testing.assert_series_equal(again.fe_df, result.fe_df)
+    assert calls == ["now", "now"]
+
+
+def test_without_fixed_effects_there_is_nothing_to_test(sleepstudy: pd.DataFrame) -> None:
+    for df_method in ("satterthwaite", "kenward-roger"):
+        result = interlace.fit("Reaction ~ 0 + (Days | Subject)", sleepstudy, df_method=df_method)
+        assert result.fe_df.empty
+        assert result.fe_cov.shape == (0, 0)
+        assert "No fixed-effects coefficients" in str(result.summary())
 
 
 def test_normal_distribution(normal: interlace.LMMResult) -> None:

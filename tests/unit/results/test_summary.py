@@ -28,15 +28,15 @@ Random effects:
 Number of obs: 180, groups: Subject, 18
 
 Fixed effects:
-          Estimate Std. Error  df t value Pr(>|t|)
-Intercept  251.405      6.825 178  36.838   <2e-16
-Days        10.467      1.546 178   6.771 1.79e-10
+          Estimate Std. Error   df t value Pr(>|t|)
+Intercept  251.405      6.825 17.0  36.838   <2e-16
+Days        10.467      1.546 17.0   6.771 3.26e-06
 
 Correlation of Fixed Effects:
      Intrcp
 Days -0.138
 
-t tests use the residual degrees of freedom n - p = 178."""
+t tests use Satterthwaite's degrees of freedom."""
 
 
 def test_reml_summary_is_lme4s(slopes):
