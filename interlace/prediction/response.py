@@ -74,7 +74,8 @@ def has_mean(family: Family, link: Link, eta: FloatArray, mu: FloatArray) -> Boo
     Examples
     --------
     >>> import numpy as np
-    >>> from interlace.core.families import Gamma, link_for
+    >>> from interlace.core.families import Gamma
+    >>> from interlace.core.familynames import link_for
     >>> eta = np.array([0.5, -0.5])
     >>> has_mean(Gamma(), link_for(Gamma(), "inverse"), eta, 1 / eta)
     array([ True, False])

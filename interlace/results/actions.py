@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from interlace.prediction.simulate import simulate
 from interlace.results import persist
-from interlace.results.reports import Reports
+from interlace.results.intervals import Intervals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Actions"]
 
 
-class Actions(Reports):
+class Actions(Intervals):
     """Members that make something new of a fit."""
 
     def simulate(self, nsim: int = 1, seed: Seed = None, *, conditional: bool = False) -> pd.DataFrame:

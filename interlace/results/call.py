@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 import numpy as np
 
-from interlace.core import families, links
+from interlace.core import families, familynames, links
 from interlace.core.customfamily import validate_family
-from interlace.core.families import Family, Gaussian, link_for
+from interlace.core.families import Family, Gaussian
+from interlace.core.familynames import link_for
 from interlace.core.linkbase import Link
 from interlace.core.quadrature import MAX_NODES
 from interlace.errors import DataError, ModelError
@@ -196,7 +197,7 @@ class GlmerCall(ModelCall):
 
     def resolved(self) -> tuple[Family, Link]:
         """Family and link as objects."""
-        family = families.family(self.family)
+        family = familynames.family(self.family)
         return family, link_for(family, self.link)
 
 

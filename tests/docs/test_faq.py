@@ -36,13 +36,13 @@ WORKING = {
     "other optimizer": 'Requires: pip install "interlace-lme[bobyqa]"',
     "updates": "m_final = result.update",
     "singular fit": "from interlace import isSingular",
+    "intervals": "result.confint()",
     "condition number": "patsy.dmatrices",
     "binomial and Poisson": 'family="poisson"',
     "binary response": '"outcome ~ treatment + age"',
 }
 PLANNED = {
     "cross-validation": "cross_val(",
-    "intervals": "result.confint()",
     "influence": "lmer_influence_measures(result",
     "influence with another optimizer": 'hlm_influence(model, optimizer="bobyqa")',
 }
@@ -114,7 +114,7 @@ def test_every_example_is_looked_after() -> None:
 def test_planned_example_does_not_work_yet(name: str, df: pd.DataFrame) -> None:
     """When this fails the feature has come: take the box off the page and test what the example promises."""
     space: dict[str, Any] = {"interlace": interlace, "df": df, "result": interlace.fit("y ~ x", df, groups="firm")}
-    with pytest.raises((ImportError, AttributeError), match="cross_val|confint|influence"):
+    with pytest.raises((ImportError, AttributeError), match="cross_val|influence"):
         exec(compile(example(PLANNED[name]), f"faq.md: {name}", "exec"), space)
     if name == "influence with another optimizer":
         assert space["model"].convergence.optimizer == "bobyqa"
@@ -271,6 +271,21 @@ def test_small_components_show_beside_the_scale(level_schools: pd.DataFrame, opt
 
 
 # -- generalized models --------------------------------------------------------------------------------------------
+def test_intervals(df: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    """A frame of the printed form; the estimates times the root of the scale are standard deviations."""
+    result = interlace.fit("y ~ x", data=df, groups="school_id")
+    ci = run("intervals", result=result)["ci"]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].split("  ")[-1].strip() == "97.5 %"
+    assert [line.split()[0] for line in printed[1:]] == ["school_id", "residual"]
+    assert ci.columns.tolist() == ["estimate", "2.5 %", "97.5 %"]
+    assert ci.loc["residual"].tolist() == [1.0, 1.0, 1.0]
+    low, estimate, high = ci.loc["school_id", ["2.5 %", "estimate", "97.5 %"]]
+    assert 0.0 < low < estimate < high
+    sd = np.sqrt(result.variance_components["school_id"])
+    assert estimate * result.scale**0.5 == pytest.approx(sd)
+
+
 @pytest.fixture
 def herds() -> pd.DataFrame:
     """The herds of cbpp, with counts at 14 sites in 4 years beside them."""

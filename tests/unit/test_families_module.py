@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from interlace import families
-from interlace.core.families import FAMILIES, family, link_for
+from interlace.core.familynames import FAMILIES, family, link_for
 from interlace.core.working import WorkingModel
 from interlace.families import Family, NegativeBinomial, link, validate_family
 

@@ -17,9 +17,8 @@ from interlace.core.families import (
     InverseGaussian,
     NegativeBinomial,
     Poisson,
-    family,
-    link_for,
 )
+from interlace.core.familynames import family, link_for
 from interlace.core.linkbase import Link
 from interlace.core.links import LINKS, link
 from tests.responses import ALL, PAIRS

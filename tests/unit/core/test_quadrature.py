@@ -13,7 +13,8 @@ from scipy import integrate, linalg
 import interlace
 from interlace.core.covariance import cholesky_factor
 from interlace.core.dispersion import FreeDispersion, FreeTheta, ProfiledDispersion
-from interlace.core.families import Binomial, Family, Gamma, NegativeBinomial, Poisson, link_for
+from interlace.core.families import Binomial, Family, Gamma, NegativeBinomial, Poisson
+from interlace.core.familynames import link_for
 from interlace.core.laplace import Laplace
 from interlace.core.pirls import Modes, Pirls
 from interlace.core.quadrature import Quadrature

@@ -12,7 +12,8 @@ from scipy.special import logsumexp
 
 import interlace
 from interlace import Control
-from interlace.core.families import Binomial, Gamma, Gaussian, InverseGaussian, NegativeBinomial, Poisson, link_for
+from interlace.core.families import Binomial, Gamma, Gaussian, InverseGaussian, NegativeBinomial, Poisson
+from interlace.core.familynames import link_for
 from interlace.estimate import derived
 from interlace.estimate.glmm import fit_glmm, prepare_glmm, refit_glmm, state_at, target
 from interlace.estimate.glmm_state import curvature

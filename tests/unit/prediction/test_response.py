@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import interlace
-from interlace.core.families import Binomial, Gaussian, Poisson, link_for
+from interlace.core.families import Binomial, Gaussian, Poisson
+from interlace.core.familynames import link_for
 from interlace.prediction.response import has_mean, linear_predictor, response_model
 
 

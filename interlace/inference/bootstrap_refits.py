@@ -1,0 +1,200 @@
+"""Refits of a fitted model, one by one or many at once, and the statistics that are taken of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from interlace.core import blas
+from interlace.core.batch_refits import Refits, refit_all, refit_without_rows
+from interlace.core.dispersion import FreeTheta
+from interlace.core.optimize import Settings
+from interlace.core.terms import split_theta
+from interlace.estimate.glmm import fit_glmm, refit_glmm
+from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.lmm import fit_design, refit_response
+from interlace.estimate.state import FitState, State
+from interlace.inference.profile_parameters import Parameter, estimates
+from interlace.typing import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from interlace.estimate.control import Control
+
+__all__ = [
+    "Statistic",
+    "as_vector",
+    "evaluated",
+    "of_refits",
+    "refit",
+    "refit_responses",
+    "refit_rows",
+    "refit_without",
+]
+
+#: What is computed from every refit: a number, or an array of s numbers.
+Statistic: TypeAlias = Callable[[State], FloatArray]
+
+
+def as_vector(values: object) -> FloatArray:
+    """What a statistic returned, as an array."""
+    array = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"statistic must return a number or a vector of numbers, not an array of shape {array.shape}")
+    return array
+
+
+def evaluated(fits: Iterable[Callable[[], State]], function: Statistic, width: int) -> tuple[FloatArray, list[str]]:
+    """Statistics of fits that may fail: NaN and a message for those that do.
+
+    Parameters
+    ----------
+    fits : iterable of callable
+        Each makes one fit.
+    function : callable
+    width : int
+        Length s of the statistic.
+
+    Returns
+    -------
+    values : ndarray, shape (number of fits, s)
+    messages : list of str
+    """
+    rows, messages = [], []
+    for fit in fits:
+        row, message = np.full(width, np.nan), ""
+        try:
+            with blas.limited(0):
+                state = fit()
+                if state.opt.converged:
+                    found = as_vector(function(state))
+                    if found.size == width:
+                        row = found
+                    else:
+                        message = f"the statistic has {found.size} values instead of {width}"
+                else:
+                    message = f"did not converge: {state.opt.message}"
+        except Exception as error:  # whatever a user's function or a hopeless sample raises is reported
+            message = f"{type(error).__name__}: {error}"
+        rows.append(row)
+        messages.append(message)
+    return np.array(rows).reshape(len(rows), width), messages
+
+
+def refit(state: State, y: FloatArray) -> State:
+    """Fit the same model to another response, shape (n,)."""
+    if isinstance(state, GlmmState):
+        return refit_glmm(state, y)
+    assert isinstance(state, FitState)
+    return refit_response(state, y)
+
+
+def refit_rows(state: State, keep: BoolArray) -> State:
+    """Fit the same model to some of its rows; levels without rows keep their places.
+
+    Parameters
+    ----------
+    state : State
+    keep : ndarray of bool, shape (n,)
+
+    Returns
+    -------
+    State
+    """
+    problem = state.problem
+    design = problem.design
+    part = replace(
+        design,
+        y=design.y[keep],
+        X=design.X[keep],
+        terms=tuple(replace(term, codes=term.codes[keep], Z=term.Z[keep]) for term in design.terms),
+        weights=None if design.weights is None else design.weights[keep],
+        offset=None if design.offset is None else design.offset[keep],
+        trials=None if design.trials is None else design.trials[keep],
+        rows=design.rows[keep],
+    )
+    if isinstance(state, GlmmState):
+        return fit_glmm(
+            part,
+            state.problem.model.family,
+            state.problem.model.link,
+            nodes=state.problem.nodes,
+            free_theta=isinstance(state.problem.model, FreeTheta),
+            control=problem.control,
+        )
+    return fit_design(part, reml=state.reml, control=problem.control)
+
+
+def refit_responses(state: FitState, Y: FloatArray) -> Refits:
+    """Fit a linear model to many responses at once.
+
+    Parameters
+    ----------
+    state : FitState
+    Y : ndarray, shape (B, n)
+        In the form of ``state.problem.design.y``.
+
+    Returns
+    -------
+    Refits
+
+    Examples
+    --------
+    >>> import interlace, numpy as np
+    >>> state = interlace.fit("Yield ~ 1 + (1 | Batch)", interlace.datasets.load("Dyestuff")).state
+    >>> y = state.problem.design.y
+    >>> refit_responses(state, np.array([y, 2.0 * y])).beta.round(3)
+    array([[1527.5],
+           [3055. ]])
+    """
+    problem = state.problem
+    design = problem.design
+    less_offset = Y if design.offset is None else Y - design.offset
+    weighted = less_offset if design.weights is None else less_offset * np.sqrt(design.weights)
+    with blas.limited(0):
+        return refit_all(problem, weighted.T, state.opt.x, settings=_settings(problem.control))
+
+
+def refit_without(state: FitState, subsets: Sequence[IntArray]) -> Refits:
+    """Fit a linear model without some of its rows, for many choices of them at once.
+
+    Parameters
+    ----------
+    state : FitState
+    subsets : sequence of ndarray of int64
+        Rows, 0 to n - 1, that each refit lacks.
+
+    Returns
+    -------
+    Refits
+        Fixed-effects columns are those of the full fit; where the rows left do not identify them, NaN and a message.
+
+    Examples
+    --------
+    >>> import interlace, numpy as np
+    >>> state = interlace.fit("Yield ~ 1 + (1 | Batch)", interlace.datasets.load("Dyestuff")).state
+    >>> refit_without(state, [np.array([0]), np.arange(5)]).beta.round(2)
+    array([[1526.09],
+           [1532.  ]])
+    """
+    problem = state.problem
+    weights = problem.design.weights
+    logs = None if weights is None else np.log(weights)
+    with blas.limited(0):
+        return refit_without_rows(problem, subsets, state.opt.x, log_weights=logs, settings=_settings(problem.control))
+
+
+def _settings(control: Control) -> Settings:
+    return Settings(control.tol, control.max_iterations, control.max_restarts)
+
+
+def of_refits(state: FitState, fits: Refits, parameters: Sequence[Parameter]) -> FloatArray:
+    """Parameters of batched refits of a fit, shape (B, s); NaN for those that failed."""
+    values = np.full((fits.sigma.size, len(parameters)), np.nan)
+    for b, message in enumerate(fits.messages):
+        if not message:
+            factors = split_theta(state.problem.shapes, fits.theta[b])
+            values[b] = estimates(factors, fits.sigma[b], fits.sigma[b], fits.beta[b], parameters)
+    return values
