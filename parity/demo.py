@@ -1,4 +1,4 @@
-"""Four models on real data: what interlace says, how long it took, and how far it is from lme4."""
+"""Six models on real data: what interlace says, how long it took, and how far it is from lme4."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ _SHOWN = (
     ("sleep_slopes", "Reaction times of 18 subjects over 10 days of sleep deprivation: a slope for each subject"),
     ("penicillin", "24 plates x 6 penicillin samples: crossed factors"),
     ("pastes", "Casks within batches of a chemical paste: nested factors"),
+    ("cbpp", "Incidence of a disease in 15 herds over 4 periods: binomial proportions"),
+    ("ticks_poisson", "Ticks on grouse chicks, in broods, at locations: counts, three nested random effects"),
     ("evaluations", "73421 lecture evaluations by 2972 students of 1128 lecturers in 14 departments"),
 )
 
@@ -40,8 +42,10 @@ def demo(bridge: Bridge) -> Iterator[str]:
         agree += first.table.agrees
         seconds = min(first.seconds, again.seconds)
         plain = recorded(model).seconds
-        compared = "" if plain is None else f"; lme4's lmer() with its defaults took {_seconds(plain)} when recorded"
-        yield f"\nfit() took {_seconds(seconds)} ({_seconds(first.seconds)} the first time){compared}"
+        function = "glmer" if model.family else "lmer"
+        compared = "" if plain is None else f"; lme4's {function}() with its defaults took {_seconds(plain)} when recorded"
+        ours = "glmer" if model.family else "fit"
+        yield f"\n{ours}() took {_seconds(seconds)} ({_seconds(first.seconds)} the first time){compared}"
         yield f"\n{first.table}"
     yield f"\n{agree} of {len(_SHOWN)} models agree with lme4 in every quantity."
 
