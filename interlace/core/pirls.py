@@ -77,7 +77,7 @@ class Modes:
     @property
     def penalty(self) -> float:
         """U'u."""
-        return sum(float((u * u).sum()) for u in self.u)
+        return sum(float(np.vdot(u, u)) for u in self.u)
 
     @property
     def log_det(self) -> float:
@@ -157,7 +157,7 @@ class Pirls:
         like : CrossProducts, optional
             Of the same weights, if there are any yet.
         """
-        indefinite = bool((weights < 0.0).any())
+        indefinite = bool(weights.min(initial=0.0) < 0.0)
         if like is not None:
             cp = replace(like, C=tuple(C.copy() for C in like.C), S=like.S.copy())
         elif indefinite and (self.structure.rest or self.structure.p):
@@ -174,7 +174,8 @@ class Pirls:
             cp.S[structure.m_z : -1, -1] = cp.S[-1, structure.m_z : -1] = self.X.T @ v
         # Takes no part in the solution, but the last pivot must be positive: the matrix of the random effects is at
         # least I, that of X may be nearly singular.
-        bound = sum(float(((x @ L_i) ** 2).sum()) for x, L_i in zip(right, L, strict=True))
+        scaled = [x @ L_i for x, L_i in zip(right, L, strict=True)]
+        bound = sum(float(np.vdot(x, x)) for x in scaled)
         cp.S[-1, -1] = 1.0 + 4.0 * bound + (float(v @ v) * _AMPLE if structure.p or indefinite else 0.0)
         return eliminate(cp, L, SparseMap(cp) if structure.storage.sparse else None, indefinite=indefinite)
 
@@ -245,7 +246,7 @@ class Pirls:
         for weights in (working.observed, working.fisher):
             e = self.solve(L, weights, weights * now.known + working.score)
             step = [*(new - old for new, old in zip(spherical_modes(e), now.u, strict=True)), e.beta - now.gamma]
-            decrement = sum(float((g * d).sum()) for g, d in zip(gradient, step, strict=True))
+            decrement = sum(float(np.vdot(g, d)) for g, d in zip(gradient, step, strict=True))
             if e.ok and decrement >= 0.0:
                 break
         return e, step, decrement
@@ -269,7 +270,7 @@ class Pirls:
         if gamma.size:
             known = known + self.X @ gamma
         conditional = model.minus_two_loglik(fixed + known)
-        return _State(u, gamma, known, conditional, conditional + sum(float((x * x).sum()) for x in u))
+        return _State(u, gamma, known, conditional, conditional + sum(float(np.vdot(x, x)) for x in u))
 
     def _moved(
         self,

@@ -138,10 +138,13 @@ class WorkingModel:
         with np.errstate(all="ignore"):
             if isinstance(self.family, Binomial) and isinstance(self.link, Logit):
                 mu, pieces = _logistic(self.y, eta)
+                score, fisher, d_fisher = (
+                    self.weights * piece for piece in (pieces.score, pieces.fisher, pieces.d_fisher)
+                )
             else:
                 mu = self.link.mu(eta)
                 pieces = self._pieces(eta, mu)
-            score, fisher, d_fisher = map(self._weighted, (pieces.score, pieces.fisher, pieces.d_fisher))
+                score, fisher, d_fisher = map(self._weighted, (pieces.score, pieces.fisher, pieces.d_fisher))
             observed, d_observed = fisher, d_fisher
             if not self.canonical:
                 observed, d_observed = map(self._weighted, (pieces.observed, pieces.d_observed))
