@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     )
     from interlace.estimate.control import Control
     from interlace.estimate.state import Check
+    from interlace.results.comparison import aic_table, anova, drop1_lrt, ranova
+    from interlace.results.effect_sizes import icc, r2_nakagawa
     from interlace.results.glmm import GLMMResult
     from interlace.results.lmm import LMMResult
     from interlace.results.loading import load
+    from interlace.results.optimizers import allFit, rePCA
     from interlace.results.tests import anova_table, contest, drop1
     from interlace.results.varcorr import VarCorr, isSingular, ranef
 
@@ -42,18 +45,26 @@ __all__ = [
     "RankDeficiencyWarning",
     "VarCorr",
     "__version__",
+    "aic_table",
+    "allFit",
+    "anova",
     "anova_table",
     "contest",
     "datasets",
     "drop1",
+    "drop1_lrt",
     "families",
     "fit",
     "glmer",
     "glmer_nb",
+    "icc",
     "isSingular",
     "load",
+    "r2_nakagawa",
     "ranef",
+    "ranova",
     "rbridge",
+    "rePCA",
 ]
 
 _HOME = {
@@ -68,15 +79,23 @@ _HOME = {
     "ModelError": "interlace.errors",
     "RankDeficiencyWarning": "interlace.errors",
     "VarCorr": "interlace.results.varcorr",
+    "aic_table": "interlace.results.comparison",
+    "allFit": "interlace.results.optimizers",
+    "anova": "interlace.results.comparison",
     "anova_table": "interlace.results.tests",
     "contest": "interlace.results.tests",
     "drop1": "interlace.results.tests",
+    "drop1_lrt": "interlace.results.comparison",
     "fit": "interlace.api",
     "glmer": "interlace.api",
     "glmer_nb": "interlace.api",
+    "icc": "interlace.results.effect_sizes",
     "isSingular": "interlace.results.varcorr",
     "load": "interlace.results.loading",
+    "r2_nakagawa": "interlace.results.effect_sizes",
     "ranef": "interlace.results.varcorr",
+    "ranova": "interlace.results.comparison",
+    "rePCA": "interlace.results.optimizers",
 }
 _MODULES = frozenset({"datasets", "families", "rbridge"})
 

@@ -127,8 +127,8 @@ def drop1(result: Members, ddf: DfMethod | None = None) -> pd.DataFrame:
     state = result.state
     if isinstance(state, GlmmState):
         raise ModelError(
-            "drop1() tests terms of linear models by F tests; compare generalized models with and without the term by "
-            "their likelihoods, or use anova_table(result, type=2)"
+            "drop1() tests terms of linear models by F tests; drop1_lrt(result) tests those of generalized models by "
+            "likelihood ratios"
         )
     return _f_table(result, coefficient_tests_of(result, ddf), deletions(state.problem.design, state.kept))
 

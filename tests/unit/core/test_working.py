@@ -14,8 +14,8 @@ from interlace.core.families import (
     InverseGaussian,
     NegativeBinomial,
     Poisson,
-    link_for,
 )
+from interlace.core.familynames import link_for
 from interlace.core.links import Link, link
 from interlace.core.working import WorkingModel
 from tests.responses import PAIRS
