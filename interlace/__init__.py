@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from interlace.estimate.control import Control
     from interlace.estimate.state import Check
     from interlace.results.comparison import aic_table, anova, drop1_lrt, ranova
+    from interlace.results.contrasts_of_means import contrast, pairs
     from interlace.results.effect_sizes import icc, r2_nakagawa
+    from interlace.results.emmeans import emmeans
     from interlace.results.glmm import GLMMResult
     from interlace.results.lmm import LMMResult
     from interlace.results.loading import load
@@ -50,9 +52,11 @@ __all__ = [
     "anova",
     "anova_table",
     "contest",
+    "contrast",
     "datasets",
     "drop1",
     "drop1_lrt",
+    "emmeans",
     "families",
     "fit",
     "glmer",
@@ -60,6 +64,7 @@ __all__ = [
     "icc",
     "isSingular",
     "load",
+    "pairs",
     "r2_nakagawa",
     "ranef",
     "ranova",
@@ -84,14 +89,17 @@ _HOME = {
     "anova": "interlace.results.comparison",
     "anova_table": "interlace.results.tests",
     "contest": "interlace.results.tests",
+    "contrast": "interlace.results.contrasts_of_means",
     "drop1": "interlace.results.tests",
     "drop1_lrt": "interlace.results.comparison",
+    "emmeans": "interlace.results.emmeans",
     "fit": "interlace.api",
     "glmer": "interlace.api",
     "glmer_nb": "interlace.api",
     "icc": "interlace.results.effect_sizes",
     "isSingular": "interlace.results.varcorr",
     "load": "interlace.results.loading",
+    "pairs": "interlace.results.contrasts_of_means",
     "r2_nakagawa": "interlace.results.effect_sizes",
     "ranef": "interlace.results.varcorr",
     "ranova": "interlace.results.comparison",
