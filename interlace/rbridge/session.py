@@ -181,7 +181,8 @@ def _to_python(value: Any) -> Any:
         names = value.names
         return items if type(names).__name__ == "NULLType" else dict(zip(names, items, strict=True))
     if kind.startswith(("Float", "Int", "Bool")):
-        return np.asarray(value, dtype=None if kind.startswith("Float") else np.int64)
+        # A copy: R may collect the vector, and what numpy would look at is R's own memory.
+        return np.array(value, dtype=None if kind.startswith("Float") else np.int64)
     if kind.startswith("Str"):
         return [str(item) for item in value]
     raise InterlaceError(f"R returned a {kind}, which the bridge does not read")
