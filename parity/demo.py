@@ -42,9 +42,8 @@ def demo(bridge: Bridge) -> Iterator[str]:
         agree += first.table.agrees
         seconds = min(first.seconds, again.seconds)
         plain = recorded(model).seconds
-        function = "glmer" if model.family else "lmer"
-        compared = "" if plain is None else f"; lme4's {function}() with its defaults took {_seconds(plain)} when recorded"
-        ours = "glmer" if model.family else "fit"
+        theirs, ours = ("glmer", "glmer") if model.family else ("lmer", "fit")
+        compared = "" if plain is None else f"; lme4's {theirs}() with its defaults took {_seconds(plain)} when recorded"
         yield f"\n{ours}() took {_seconds(seconds)} ({_seconds(first.seconds)} the first time){compared}"
         yield f"\n{first.table}"
     yield f"\n{agree} of {len(_SHOWN)} models agree with lme4 in every quantity."
