@@ -43,7 +43,7 @@ def demo(bridge: Bridge) -> Iterator[str]:
         seconds = min(first.seconds, again.seconds)
         plain = recorded(model).seconds
         theirs, ours = ("glmer", "glmer") if model.family else ("lmer", "fit")
-        compared = "" if plain is None else f"; lme4's {theirs}() with its defaults took {_seconds(plain)} when recorded"
+        compared = "" if plain is None else f"; lme4's {theirs}() by its defaults took {_seconds(plain)} when recorded"
         yield f"\n{ours}() took {_seconds(seconds)} ({_seconds(first.seconds)} the first time){compared}"
         yield f"\n{first.table}"
     yield f"\n{agree} of {len(_SHOWN)} models agree with lme4 in every quantity."
