@@ -1,4 +1,4 @@
-"""``python -m parity record | report | demo``."""
+"""``python -m parity record | record-inference | report | demo``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from parity.bridge import Bridge
 from parity.catalogue import CASES
 from parity.demo import demo
 from parity.glmm_strategies import seeded_glmm_case
+from parity.inference_plans import PLANS
+from parity.inference_reference import record_inference
 from parity.record import record
 from parity.report import OUT, report
 from parity.strategies import seeded_case
@@ -22,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     recording = commands.add_parser("record", help="run R and write the references into r_reference/")
     recording.add_argument("names", nargs="*", help="models of the catalogue; all, and the generated ones, if none")
+    inference = commands.add_parser("record-inference", help="run R's packages for tests and intervals")
+    inference.add_argument("names", nargs="*", help="models of parity/inference_plans.py; all if none")
     for name, text in (
         ("report", "table of all differences, limits and margins"),
         ("demo", "four models on real data"),
@@ -34,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.command == "record":
         return _record(chosen.names)
+    if chosen.command == "record-inference":
+        return _record_inference(chosen.names)
     bridge = Bridge(chosen.r, slow_live=chosen.slow_r)
     if chosen.command == "demo":
         for paragraph in demo(bridge):
@@ -45,10 +51,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0 if agrees else 1
 
 
-def _record(names: list[str]) -> int:
-    unknown = set(names) - {case.name for case in CASES}
-    if unknown:
+def _known(names: list[str], among: set[str]) -> bool:
+    if unknown := set(names) - among:
         print(f"no such models: {sorted(unknown)}", file=sys.stderr)
+    return not unknown
+
+
+def _record_inference(names: list[str]) -> int:
+    if not _known(names, {plan.name for plan in PLANS}):
+        return 2
+    record_inference([plan for plan in PLANS if not names or plan.name in names])
+    return 0
+
+
+def _record(names: list[str]) -> int:
+    if not _known(names, {case.name for case in CASES}):
         return 2
     record([case for case in CASES if not names or case.name in names])
     if not names:

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ from interlace.rbridge.columns import NA_INTEGER, column_of
 from interlace.rbridge.run import r_contrasts
 from parity.case import Case
 
-__all__ = ["EXPECTED", "MANIFEST", "file_hash", "fingerprint", "record", "scripts_hash"]
+__all__ = [
+    "EXPECTED", "MANIFEST", "REFERENCE", "file_hash", "fingerprint", "job", "record", "run_jobs", "scripts_hash",
+    "update_manifest",
+]  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "r_reference"
@@ -42,26 +45,31 @@ def record(cases: Sequence[Case], *, folder: str = "") -> None:
     folder : str
         Folder below ``expected``. Cases whose data are no packaged set keep their data in the record.
     """
-    program = shutil.which("Rscript")
-    if program is None:
-        raise SystemExit("recording references needs R: Rscript is not on the path")
     with tempfile.TemporaryDirectory() as workspace:
         place = Path(workspace)
-        environment = os.environ | {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         for generalized in (False, True):
-            jobs = [_job(case, place) for case in cases if (case.family is not None) == generalized]
-            if not jobs:
-                continue
-            (place / "jobs.json").write_text(json.dumps(jobs))
-            script = _scripts(generalized)[-1]
-            subprocess.run([program, "--vanilla", str(script), workspace], check=True, env=environment)
+            jobs = [job(case, place) for case in cases if (case.family is not None) == generalized]
+            if jobs:
+                run_jobs(_scripts(generalized)[-1], jobs, place)
         target = EXPECTED / folder
         target.mkdir(parents=True, exist_ok=True)
         answers = {case.name: json.loads((place / f"{case.name}.json").read_text()) for case in cases}
         for case in cases:
             entry = _entry(case) | {"record": answers[case.name]}
             (target / f"{case.name}.json").write_text(json.dumps(entry, separators=(",", ":")) + "\n")
-    _update_manifest(cases, folder, answers)
+    paths = {f"{folder}/{case.name}" if folder else case.name: case for case in cases}
+    hashes = {path: {"model": fingerprint(case), "scripts": scripts_hash(case)} for path, case in paths.items()}
+    update_manifest(hashes, next(iter(answers.values()))["versions"])
+
+
+def run_jobs(script: Path, jobs: Sequence[dict[str, Any]], place: Path) -> None:
+    """Have Rscript carry out jobs; it writes ``<name>.json`` for each into the folder ``place``."""
+    program = shutil.which("Rscript")
+    if program is None:
+        raise SystemExit("recording references needs R: Rscript is not on the path")
+    environment = os.environ | {"LC_ALL": "C.UTF-8", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    (place / "jobs.json").write_text(json.dumps(list(jobs)))
+    subprocess.run([program, "--vanilla", str(script), str(place)], check=True, env=environment)
 
 
 def fingerprint(case: Case) -> str:
@@ -84,7 +92,8 @@ def _scripts(generalized: bool) -> tuple[Path, ...]:
     return GENERALIZED_SCRIPTS if generalized else SCRIPTS
 
 
-def _job(case: Case, place: Path) -> dict[str, Any]:
+def job(case: Case, place: Path) -> dict[str, Any]:
+    """Describe a case to R; its data go to files in the folder ``place``."""
     frame = case.frame()
     newdata = case.newdata(frame)
     return {
@@ -125,17 +134,15 @@ def _entry(case: Case) -> dict[str, Any]:
     return entry
 
 
-def _update_manifest(cases: Sequence[Case], folder: str, answers: dict[str, Any]) -> None:
+def update_manifest(hashes: Mapping[str, dict[str, str]], versions: Mapping[str, Sequence[str]]) -> None:
+    """Note what new references depend on, by path, and which versions of R's packages they come from."""
     manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {"references": {}}
-    versions = next(iter(answers.values()))["versions"]
     manifest["date"] = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    manifest["versions"] = {name: value[0] for name, value in versions.items()}
+    manifest["versions"] = manifest.get("versions", {}) | {name: value[0] for name, value in versions.items()}
     manifest["digits"] = 17
     manifest["seeds"] = "NNN of a generated folder was drawn with numpy.random.default_rng(NNN); its data are there"
-    for case in cases:
-        path = f"{folder}/{case.name}" if folder else case.name
-        hashes = {"model": fingerprint(case), "scripts": scripts_hash(case), "file": file_hash(path)}
-        manifest["references"][path] = hashes
+    for path, entry in hashes.items():
+        manifest["references"][path] = entry | {"file": file_hash(path)}
     manifest["references"] = dict(sorted(manifest["references"].items()))
     MANIFEST.write_text(json.dumps(manifest, indent=1) + "\n")
 
