@@ -37,7 +37,6 @@ __all__ = [
     "chain_products",
     "directions",
     "forward",
-    "logdet_gradients",
     "logdet_psi_gradients",
 ]
 
@@ -226,16 +225,6 @@ class Objective(ProfiledDeviance):
             stacked = np.concatenate([h[r].reshape(-1, h[r].shape[2]) for r in range(s, len(structure.blocks))])
             full = full + stacked.T @ rest[: structure.m_z]
         return full - forward(e, rho, rest)
-
-
-def logdet_gradients(e: Elimination) -> list[FloatArray]:
-    """Derivative of log|D| + log|F_22| with respect to L of every block, all entries, shapes (k_i, k_i)."""
-    structure = e.structure
-    G = e.padded_inverse(structure.m_z)
-    out = [2.0 * psi @ L for psi, L in zip(_chain_psi(e, G), e.L, strict=False)]
-    for block, where in zip(structure.rest, structure.rest_slices, strict=True):
-        out.append(2.0 * _block_trace(e.ST[where], G[where], block.k))
-    return out
 
 
 def logdet_psi_gradients(e: Elimination) -> list[FloatArray]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import linprog
 
 from interlace.typing import BoolArray, FloatArray, IntArray
 
@@ -169,6 +168,8 @@ def _solve(gains: FloatArray, equal: FloatArray, takes_part: BoolArray) -> Float
     takes_part : ndarray of bool, shape (p,)
         The other entries of the direction are zero.
     """
+    from scipy.optimize import linprog  # a tenth of a second, which only suspicious fits have to pay
+
     total = gains.sum(axis=0)
     size = float(np.abs(gains).sum(axis=0).max())
     if size == 0.0:

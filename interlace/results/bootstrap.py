@@ -305,6 +305,10 @@ def bootstrap(
     """
     if scale not in get_args(Scale):
         raise ValueError(f"scale must be one of {', '.join(map(repr, get_args(Scale)))}; not {scale!r}")
+    if statistic is not None and not callable(statistic):
+        raise TypeError(
+            f"statistic must be a function of a result, such as lambda refit: refit.sigma; not {statistic!r}"
+        )
     state, options = result.state, _Options(kind=kind, n_jobs=n_jobs, show_progress=show_progress)
     if statistic is None:
         source = _Source(state, tuple(row for row in rows_of(state, scale) if row.parameter is not None), None)

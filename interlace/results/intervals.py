@@ -1,12 +1,12 @@
-"""Members of a result that say how sure its parameters are: intervals, profiles, bootstrap."""
+"""Members of a result that say how sure its parameters are: intervals, profiles, bootstrap.
+
+What they call is imported when it is called: a first fit would take a third longer.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interlace.results.bootstrap import BootstrapResult, bootstrap
-from interlace.results.confint import confint
-from interlace.results.profiles import Profiles, profile
 from interlace.results.reports import Reports
 
 if TYPE_CHECKING:
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from interlace.inference.bootstrap import Kind
     from interlace.prediction.simulate import Seed
-    from interlace.results.bootstrap import ResultStatistic
+    from interlace.results.bootstrap import BootstrapResult, ResultStatistic
     from interlace.results.confint import IntervalMethod, Parm, Scale
+    from interlace.results.profiles import Profiles
 
 __all__ = ["Intervals"]
 
@@ -73,6 +74,8 @@ class Intervals(Reports):
         Subject      1.198  0.839   1.806
         residual     1.000  1.000   1.000
         """
+        from interlace.results.confint import confint
+
         return confint(
             self.state,
             self.call,
@@ -110,6 +113,8 @@ class Intervals(Reports):
                estimate  2.5 %  97.5 %
         sigma     49.51  38.23   67.66
         """
+        from interlace.results.profiles import profile
+
         return profile(self.state, self.call, scale=scale, parm=parm, level=level)
 
     def bootstrap(
@@ -154,6 +159,8 @@ class Intervals(Reports):
         >>> result.bootstrap(200, seed=1, statistic=lambda refit: refit.sigma)
         <BootstrapResult: parametric, 200 replicates of 1 statistic, 0 failed>
         """
+        from interlace.results.bootstrap import bootstrap
+
         return bootstrap(
             self, nsim, seed, statistic, kind=kind, scale=scale, n_jobs=n_jobs, show_progress=show_progress
         )

@@ -14,6 +14,7 @@ from interlace.frames.names import suggest
 from interlace.inference import wald
 from interlace.inference.contrasts import chi_square_p_value
 from interlace.inference.hypotheses import Hypothesis, coefficients_of, deletions, term_hypotheses
+from interlace.results.arguments import state_of_result
 from interlace.results.fixed import coefficient_names, coefficient_tests_of
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def anova_table(result: Members, type: int = 3, ddf: DfMethod | None = None) -> 
     """
     if isinstance(type, bool) or type not in (1, 2, 3):
         raise ValueError(f"type must be 1, 2 or 3, not {type!r}")
-    state = result.state
+    state = state_of_result(result)
     tests = coefficient_tests_of(result, ddf)
     if isinstance(state, GlmmState):
         if type == 1:
@@ -124,7 +125,7 @@ def drop1(result: Members, ddf: DfMethod | None = None) -> pd.DataFrame:
     Variety      2    3.805
     nitro        1   83.230
     """
-    state = result.state
+    state = state_of_result(result)
     if isinstance(state, GlmmState):
         raise ModelError(
             "drop1() tests terms of linear models by F tests; drop1_lrt(result) tests those of generalized models by "
@@ -182,16 +183,17 @@ def contest(
        Estimate  Std. Error    df  t value  lower  upper  Pr(>|t|)
     0     1.667       0.519  24.0    3.213  0.596  2.737     0.004
     """
-    names = coefficient_names(result.state)
+    state = state_of_result(result)
+    names = coefficient_names(state)
     weights, labels = _weights(L, names)
     null = _null(rhs, len(weights))
     tests = coefficient_tests_of(result, ddf)
     if not joint:
         return _single_table(tests, weights, labels, null, level)
     found = tests.joint(weights, null)
-    if isinstance(result.state, GlmmState):
+    if isinstance(state, GlmmState):
         return _chi_square_rows({"": (found.num_df * found.statistic, found.num_df)}).reset_index(drop=True)
-    mean = found.statistic * result.state.sigma**2
+    mean = found.statistic * state.sigma**2
     row = [mean * found.num_df, mean, found.num_df, found.den_df, found.statistic, found.p_value]
     return pd.DataFrame([row], columns=_F_COLUMNS)
 
@@ -208,7 +210,7 @@ def _f_table(result: Members, tests: CoefficientTests, hypotheses: list[Hypothes
 
 def _chi_square_table(result: Members, tests: CoefficientTests, kind: int) -> pd.DataFrame:
     """Wald tests of the coefficients of each term; for type II of what is left of them given the larger terms."""
-    state = result.state
+    state = state_of_result(result)
     design, unit = state.problem.design, np.eye(len(state.beta))
     columns, terms = coefficients_of(design, state.kept), design.spec.formula.terms
     found = {}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from interlace.estimate.derived import singular_values, term_covariances
+from interlace.results.arguments import state_of_result
 from interlace.results.text import align, significant
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ def VarCorr(result: Members) -> VarianceTable:  # noqa: N802  (R's name)
      Batch    Intercept   42.001
      Residual             49.510
     """
-    return variance_table(_state(result))
+    return variance_table(state_of_result(result))
 
 
 def ranef(result: Members) -> ByTerm:
@@ -310,7 +311,7 @@ def ranef(result: Members) -> ByTerm:
     308          2.259  9.199
     309        -40.399 -8.620
     """
-    return conditional_modes(_state(result))
+    return conditional_modes(state_of_result(result))
 
 
 def isSingular(result: Members, tol: float = 1e-4) -> bool:  # noqa: N802  (R's name)
@@ -342,12 +343,4 @@ def isSingular(result: Members, tol: float = 1e-4) -> bool:  # noqa: N802  (R's 
     ...     interlace.isSingular(interlace.fit("Yield ~ 1 + (1 | Batch)", df))
     True
     """
-    return any(boundary_flags(_state(result), tol).values())
-
-
-def _state(result: Members) -> State:
-    """Arrays of a result, or a TypeError that says what was given instead."""
-    state: State | None = getattr(result, "state", None)
-    if state is None:
-        raise TypeError(f"expected a result of interlace.fit() or interlace.glmer(), not {type(result).__name__}")
-    return state
+    return any(boundary_flags(state_of_result(result), tol).values())

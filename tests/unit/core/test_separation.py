@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.optimize
 from scipy.optimize import linprog
 
 from interlace.core import separation
@@ -101,7 +102,7 @@ def test_coefficients_that_take_no_part_are_exactly_zero(monkeypatch: pytest.Mon
         solution.x = solution.x + np.array([3e-11, -2e-11, 0.0, 5e-11, -1e-11])
         return solution
 
-    monkeypatch.setattr(separation, "linprog", rounding)
+    monkeypatch.setattr(scipy.optimize, "linprog", rounding)
     np.testing.assert_array_equal(separating_direction(X, y), [0.0, 0.0, 1.0, 0.0, 0.0])
 
 
@@ -176,7 +177,7 @@ def test_nothing_to_separate() -> None:
 
 
 def test_an_unsolved_program_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(separation, "linprog", lambda *_, **__: SimpleNamespace(success=False, x=None))
+    monkeypatch.setattr(scipy.optimize, "linprog", lambda *_, **__: SimpleNamespace(success=False, x=None))
     assert separating_direction(with_ones(np.arange(4.0)), np.array([0.0, 0.0, 1.0, 1.0])) is None
 
 

@@ -199,3 +199,9 @@ def test_generalized_models(sleep):
     assert found.names == ("sd_(Intercept)|herd", *result.fe_params.index)
     own = bootstrap(result, 10, 1, lambda refit: refit.fe_params)
     np.testing.assert_allclose(own.replicates, found.replicates.iloc[:, 1:])
+
+
+def test_a_statistic_must_be_a_function():
+    result = interlace.fit("Yield ~ 1 + (1 | Batch)", interlace.datasets.load("Dyestuff"))
+    with pytest.raises(TypeError, match="statistic must be a function of a result"):
+        result.bootstrap(10, statistic=3)

@@ -288,3 +288,9 @@ def test_generalized_models_have_normal_tests_only() -> None:
         anova_table(result, ddf="satterthwaite")
     with pytest.raises(ModelError, match=r"drop1\(\) tests terms of linear models"):
         drop1(result)
+
+
+@pytest.mark.parametrize("function", [interlace.anova_table, interlace.drop1, lambda x: interlace.contest(x, [1.0])])
+def test_what_is_no_result_is_refused(function):
+    with pytest.raises(TypeError, match=r"expected a result of interlace.fit\(\) or interlace.glmer\(\), not int"):
+        function(3)
