@@ -7,8 +7,8 @@ import pytest
 
 import interlace
 from interlace import datasets
+from interlace.estimate.refits import refit_responses, refit_without
 from interlace.inference.bootstrap import bootstrap
-from interlace.inference.bootstrap_refits import refit_responses, refit_without
 from interlace.prediction.simulate import draws
 
 MODELS = {

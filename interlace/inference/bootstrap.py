@@ -15,15 +15,9 @@ import numpy as np
 
 from interlace.errors import ModelError
 from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.refits import refit, refit_responses
 from interlace.estimate.state import FitState, State
-from interlace.inference.bootstrap_refits import (
-    Statistic,
-    as_vector,
-    evaluated,
-    of_refits,
-    refit,
-    refit_responses,
-)
+from interlace.inference.bootstrap_statistics import Statistic, as_vector, evaluated, of_refits
 from interlace.inference.profile_parameters import Parameter, coefficients, of_fit, standard_deviations
 from interlace.prediction.simulate import draws, generator
 from interlace.typing import FloatArray, IntArray

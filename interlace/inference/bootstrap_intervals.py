@@ -17,16 +17,10 @@ from scipy.special import ndtr, ndtri
 from interlace.errors import ModelError
 from interlace.estimate.glmm_problem import GlmmProblem
 from interlace.estimate.problem import LinearProblem
+from interlace.estimate.refits import refit_rows, refit_without
 from interlace.estimate.state import FitState, State
 from interlace.inference.bootstrap import Replicates, all_parameters, bootstrap
-from interlace.inference.bootstrap_refits import (
-    Statistic,
-    as_vector,
-    evaluated,
-    of_refits,
-    refit_rows,
-    refit_without,
-)
+from interlace.inference.bootstrap_statistics import Statistic, as_vector, evaluated, of_refits
 from interlace.inference.profile_parameters import Parameter, of_fit
 from interlace.inference.wald import critical_value
 from interlace.typing import FloatArray, IntArray

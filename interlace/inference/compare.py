@@ -16,9 +16,9 @@ import numpy as np
 
 from interlace.errors import DataError, ModelError
 from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.refits import refit, refit_responses
 from interlace.estimate.state import FitState, State
 from interlace.inference.bootstrap import bootstrap
-from interlace.inference.bootstrap_refits import refit, refit_responses
 from interlace.inference.contrasts import chi_square_p_value
 from interlace.inference.submodels import fit_again
 from interlace.prediction.simulate import draws

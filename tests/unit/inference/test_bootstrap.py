@@ -12,10 +12,11 @@ import pytest
 import interlace
 from interlace.errors import ModelError
 from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.refits import refit_responses, refit_rows, refit_without
 from interlace.estimate.state import FitState, State
 from interlace.inference.bootstrap import Replicates, all_parameters, bootstrap
 from interlace.inference.bootstrap_intervals import Jackknife, bootstrap_intervals, intervals, jackknife
-from interlace.inference.bootstrap_refits import evaluated, refit_responses, refit_rows, refit_without
+from interlace.inference.bootstrap_statistics import evaluated
 from interlace.inference.profile_parameters import of_fit
 from interlace.prediction.simulate import draws
 
