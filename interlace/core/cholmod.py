@@ -153,24 +153,42 @@ class SparseElimination:
             out.append(values)
         return out
 
+    def modes_of_columns(self) -> list[FloatArray]:
+        """As :func:`interlace.core.posterior.modes_of_columns`."""
+        B = np.asarray(self.Lam @ self.half[:, :-1])
+        blocks = zip(self.structure.blocks, self.objective.slices, strict=True)
+        return [B[where].reshape(block.q, block.k, -1) for block, where in blocks]
+
     def quadratic_forms(self, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
         """Variance of x'beta + z'(b_hat - b) per row, as :func:`interlace.core.posterior.quadratic_forms`."""
-        structure, p = self.structure, self.structure.p
         out = np.empty(X.shape[0])
         step = max(1, 2_000_000 // self.Lam.shape[0])
         for start in range(0, X.shape[0], step):
-            rows = np.arange(start, min(start + step, X.shape[0]))
-            z = np.zeros((self.Lam.shape[0], rows.size))
-            for block, where, Z_i, c in zip(structure.blocks, self.objective.slices, Z, codes, strict=True):
-                seen = np.flatnonzero(c[rows] >= 0)
-                for a in range(block.k):
-                    z[where.start + c[rows[seen]] * block.k + a, seen] = Z_i[rows[seen], a]
-            scaled = self.Lam.T @ z
-            from_z = (scaled * self.solve(scaled)).sum(axis=0)
-            left = X[rows].T - self.half[:, :p].T @ scaled
-            Y, _ = lapack.dtrtrs(self.R[:p, :p], left, trans=1) if p else (left, 0)
-            out[rows] = from_z + (Y * Y).sum(axis=0)
+            rows = slice(start, start + step)
+            scaled, Y = self._roots(X[rows], [z[rows] for z in Z], [c[rows] for c in codes])
+            out[rows] = (scaled * self.solve(scaled)).sum(axis=0) + (Y * Y).sum(axis=0)
         return out
+
+    def bilinear_forms(self, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
+        """As :func:`interlace.core.posterior.bilinear_forms`."""
+        scaled, Y = self._roots(X, Z, codes)
+        forms: FloatArray = scaled.T @ self.solve(scaled) + Y.T @ Y
+        return forms
+
+    def _roots(
+        self, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]
+    ) -> tuple[FloatArray, FloatArray]:
+        """Lambda'z of each row, shape (q, rows), and what X leaves of it, shape (p, rows)."""
+        p = self.structure.p
+        z = np.zeros((self.Lam.shape[0], X.shape[0]))
+        for block, where, Z_i, c in zip(self.structure.blocks, self.objective.slices, Z, codes, strict=True):
+            seen = np.flatnonzero(c >= 0)
+            for a in range(block.k):
+                z[where.start + c[seen] * block.k + a, seen] = Z_i[seen, a]
+        scaled = np.asarray(self.Lam.T @ z)
+        left = X.T - self.half[:, :p].T @ scaled
+        Y, _ = lapack.dtrtrs(self.R[:p, :p], left, trans=1) if p else (left, 0)
+        return scaled, np.asarray(Y)
 
 
 class SparseObjective(ProfiledDeviance):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.linalg import lapack
 
 from interlace.core.cholmod import AnyElimination, SparseElimination
 from interlace.core.factor import Elimination, scale_rest
@@ -13,25 +14,55 @@ from interlace.core.objective import chain_products, forward
 from interlace.core.small import diagonal_blocks
 from interlace.typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["conditional_covariances", "modes", "quadratic_forms"]
+__all__ = ["bilinear_forms", "conditional_covariances", "modes", "modes_of_columns", "quadratic_forms"]
 
 
 def modes(e: AnyElimination) -> list[FloatArray]:
     """Conditional modes b of every block, shapes (q_i, k_i)."""
     if isinstance(e, SparseElimination):
         return e.modes()
-    structure, s = e.structure, e.structure.n_chain
     v = np.append(-e.solution, 1.0)
-    Tv = scale_rest(structure, e.rest_L, v[:, None], transpose=False)
+    return [b[:, :, 0] for b in _back(e, v[:, None])]
+
+
+def modes_of_columns(e: AnyElimination) -> list[FloatArray]:
+    """Conditional modes of every block if the columns of X were the response and beta were zero.
+
+    With these modes B, X - Z B is V^-1 X, where V = I + Z Psi Z'.
+
+    Parameters
+    ----------
+    e : Elimination
+
+    Returns
+    -------
+    list of ndarray, shapes (q_i, k_i, p)
+    """
+    if isinstance(e, SparseElimination):
+        return e.modes_of_columns()
+    structure = e.structure
+    m_z, p = structure.m_z, structure.p
+    v = np.zeros((structure.m, p))
+    v[m_z : m_z + p] = np.eye(p)
+    if m_z and p:
+        u, _ = lapack.dtrtrs(e.R[:m_z, :m_z], e.R[:m_z, m_z : m_z + p])
+        v[:m_z] = -u
+    return _back(e, v)
+
+
+def _back(e: Elimination, v: FloatArray) -> list[FloatArray]:
+    """Modes of what is left of [X | y] v_x when the spherical modes of the rest are -v_rest; v of shape (m, r)."""
+    structure, s = e.structure, e.structure.n_chain
+    Tv = scale_rest(structure, e.rest_L, v, transpose=False)
     b: list[FloatArray] = [np.empty(0)] * len(structure.blocks)
     for where, r in zip(structure.rest_slices, range(s, len(structure.blocks)), strict=True):
         block = structure.blocks[r]
-        b[r] = -Tv[where].reshape(block.q, block.k)
+        b[r] = -Tv[where].reshape(block.q, block.k, -1)
     for i in reversed(range(s)):
         right = e.apply_C(i, Tv)
         for j in range(i + 1, s):
-            right = right - np.matmul(e.P[i, j], b[j][structure.parents[i, j]][:, :, None])
-        b[i] = np.matmul(e.W[i], right)[:, :, 0]
+            right = right - np.matmul(e.P[i, j], b[j][structure.parents[i, j]])
+        b[i] = np.matmul(e.W[i], right)
     return b
 
 
@@ -118,20 +149,34 @@ def _rest_rows(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Se
     return rest
 
 
+def bilinear_forms(e: AnyElimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
+    """Covariance of x'beta + z'(b_hat - b) in units of sigma^2 between rows; a few rows, as all pairs are formed.
+
+    Parameters
+    ----------
+    e, X, Z, codes
+        As for `quadratic_forms`.
+
+    Returns
+    -------
+    ndarray, shape (m, m)
+    """
+    if isinstance(e, SparseElimination):
+        return e.bilinear_forms(X, Z, codes)
+    rho = []
+    for block, z, c in zip(e.structure.chain, Z, codes, strict=False):
+        right = np.zeros((block.q, block.k, c.size))
+        seen = np.flatnonzero(c >= 0)
+        right[c[seen], :, seen] = z[seen]
+        rho.append(right)
+    return forward(e, rho, _rest_rows(e, X, Z, codes).T)
+
+
 def _by_system(e: Elimination, X: FloatArray, Z: Sequence[FloatArray], codes: Sequence[IntArray]) -> FloatArray:
     """Forward elimination with full right-hand sides, a few rows at a time."""
-    structure, s = e.structure, e.structure.n_chain
-    rest = _rest_rows(e, X, Z, codes).T
     out = np.empty(X.shape[0])
     step = 64
     for start in range(0, X.shape[0], step):
-        rows = np.arange(start, min(start + step, X.shape[0]))
-        rho = []
-        for i in range(s):
-            block = structure.blocks[i]
-            right = np.zeros((block.q, block.k, rows.size))
-            seen = codes[i][rows] >= 0
-            right[codes[i][rows[seen]], :, np.flatnonzero(seen)] = Z[i][rows[seen]]
-            rho.append(right)
-        out[rows] = np.diagonal(forward(e, rho, rest[:, rows]))
+        rows = slice(start, start + step)
+        out[rows] = np.diagonal(bilinear_forms(e, X[rows], [z[rows] for z in Z], [c[rows] for c in codes]))
     return out

@@ -48,12 +48,15 @@ class FTest:
         Rank of the hypothesis.
     den_df : float
     p_value : float
+    unscaled : float
+        The statistic before Kenward and Roger's factor; by other methods the statistic itself.
     """
 
     statistic: float
     num_df: int
     den_df: float
     p_value: float
+    unscaled: float
 
 
 @dataclass(frozen=True)
@@ -172,18 +175,18 @@ class CoefficientTests:
         values, vectors = independent_rows(L @ self.cov @ L.T, gap)
         q = values.size
         if q == 0:
-            return FTest(np.nan, 0, np.nan, np.nan)
+            return FTest(np.nan, 0, np.nan, np.nan, np.nan)
         statistic = float(((vectors.T @ gap) ** 2 / values).sum()) / q
         den_df = self.constant_df
         if self.sensitivity is not None:
             den_df = matched_df(self.sensitivity.df(vectors.T @ L))
-        return FTest(statistic, q, den_df, _p_value(statistic, q, den_df))
+        return FTest(statistic, q, den_df, _p_value(statistic, q, den_df), statistic)
 
     def _kenward_roger(self, sensitivity: Sensitivity, L: FloatArray, gap: FloatArray) -> FTest:
         values, vectors = independent_rows(L @ sensitivity.cov @ L.T, gap)
         q = values.size
         if q == 0:
-            return FTest(np.nan, 0, np.nan, np.nan)
+            return FTest(np.nan, 0, np.nan, np.nan, np.nan)
         rows, gap = vectors.T @ L, vectors.T @ gap
         scale, den_df = _scaled_f(sensitivity, rows, values)
         if not (scale > 0.0 and den_df > 0.0):
@@ -191,8 +194,8 @@ class CoefficientTests:
                 f"the Kenward-Roger approximation gives no F distribution for this hypothesis ({den_df:.3g} degrees of "
                 f'freedom, factor {scale:.3g}): the data tell too little of the variances; use ddf="satterthwaite"'
             )
-        statistic = scale * float(gap @ np.linalg.solve(rows @ self.cov @ rows.T, gap)) / q
-        return FTest(statistic, q, den_df, _p_value(statistic, q, den_df))
+        unscaled = float(gap @ np.linalg.solve(rows @ self.cov @ rows.T, gap)) / q
+        return FTest(scale * unscaled, q, den_df, _p_value(scale * unscaled, q, den_df), unscaled)
 
 
 def chi_square_p_value(statistic: ArrayLike, df: ArrayLike) -> FloatArray:

@@ -99,7 +99,7 @@ def boundary_p_value(statistic: FloatArray, df: IntArray) -> FloatArray:
 
 
 def random_deletions(state: State, *, reduce_terms: bool = True) -> Deletions:
-    """Make each random-effects term smaller: without one of its slopes, or without the whole term if it has none.
+    """Make each random-effects term smaller: without one of its effects, or without the whole term if it has but one.
 
     Parameters
     ----------
@@ -112,6 +112,11 @@ def random_deletions(state: State, *, reduce_terms: bool = True) -> Deletions:
     -------
     Deletions
         In the order of the formula. A slope that is part of an interaction with another one stays.
+
+    Notes
+    -----
+    ``(0 + f | g)`` of a factor f becomes ``(1 | g)``, which it contains, unless another term on g does so too. Slopes
+    of a numeric covariate do not contain it, and ``(0 + x | g)`` goes as a whole.
     """
     design, labels, found = state.problem.design, [], []
     for number, part in _parts(design):
@@ -119,13 +124,28 @@ def random_deletions(state: State, *, reduce_terms: bool = True) -> Deletions:
         removed = deletable(part.terms) if reduce_terms else []
         if len(part.terms) == 1 or not removed:
             labels.append(f"{_effects(part.terms)} in {text}" if removed else text)
-            found.append(_fit(state, with_random_effects(design, number, ())))
+            found.append(_fit(state, with_random_effects(design, number, [()] if _to_intercepts(design, number) else ())))
             continue
         for gone in removed:
             rest = [term for term in part.terms if term != gone]
             labels.append(f"{_effects([gone])} in {text}")
             found.append(_fit(state, with_random_effects(design, number, rest)))
     return _deletions(state, labels, found)
+
+
+def _to_intercepts(design: Design, number: int) -> bool:
+    """Whether a term without an intercept contains random intercepts, and no other one on its grouping factor does."""
+    same = [i for i, term in enumerate(design.terms) if term.group == design.terms[number].group]
+    return [i for i in same if _contains_intercepts(design, i)] == [number]
+
+
+def _contains_intercepts(design: Design, number: int) -> bool:
+    """Whether random intercepts are a special case: a constant, or effects of all levels of a factor, fully correlated."""
+    spec, structure = design.spec.random[number], design.terms[number].structure
+    codes = [[code for code, _ in block] for term in spec.blocks for block in term]
+    return [] in codes or (
+        structure == "unstructured" and any(all(spec.encoders[code].categorical for code in block) for block in codes)
+    )
 
 
 def fixed_deletions(state: State) -> Deletions:

@@ -20,7 +20,8 @@ from interlace.results.fixed import coefficient_names, coefficient_tests_of
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from interlace.inference.contrasts import CoefficientTests
+    from interlace.estimate.state import State
+    from interlace.inference.contrasts import CoefficientTests, FTest
     from interlace.results.members import Members
     from interlace.typing import DfMethod, FloatArray, IntArray
 
@@ -50,7 +51,8 @@ def anova_table(result: Members, type: int = 3, ddf: DfMethod | None = None) -> 
     -------
     DataFrame
         One row a term. Columns ``Sum Sq``, ``Mean Sq``, ``NumDF``, ``DenDF``, ``F value``, ``Pr(>F)``, where the mean
-        square is F times the residual variance; for a generalized model Wald's ``Chisq``, ``Df``, ``Pr(>Chisq)``.
+        square is F times the residual variance (with ``ddf="kenward-roger"``, as in lmerTest, F before Kenward and
+        Roger's factor); for a generalized model Wald's ``Chisq``, ``Df``, ``Pr(>Chisq)``.
 
     Raises
     ------
@@ -193,19 +195,18 @@ def contest(
     found = tests.joint(weights, null)
     if isinstance(state, GlmmState):
         return _chi_square_rows({"": (found.num_df * found.statistic, found.num_df)}).reset_index(drop=True)
-    mean = found.statistic * state.sigma**2
-    row = [mean * found.num_df, mean, found.num_df, found.den_df, found.statistic, found.p_value]
-    return pd.DataFrame([row], columns=_F_COLUMNS)
+    return pd.DataFrame([_f_row(found, state)], columns=_F_COLUMNS)
 
 
 def _f_table(result: Members, tests: CoefficientTests, hypotheses: list[Hypothesis]) -> pd.DataFrame:
-    rows = []
-    for hypothesis in hypotheses:
-        found = tests.joint(hypothesis.L)
-        mean = found.statistic * result.state.sigma**2
-        rows.append([mean * found.num_df, mean, found.num_df, found.den_df, found.statistic, found.p_value])
+    rows = [_f_row(tests.joint(hypothesis.L), result.state) for hypothesis in hypotheses]
     index = pd.Index([hypothesis.term for hypothesis in hypotheses], dtype=object)
     return pd.DataFrame(rows, index=index, columns=_F_COLUMNS).astype(dict.fromkeys(_F_COLUMNS, float) | {"NumDF": int})
+
+
+def _f_row(found: FTest, state: State) -> list[float]:
+    mean = found.unscaled * state.sigma**2
+    return [mean * found.num_df, mean, found.num_df, found.den_df, found.statistic, found.p_value]
 
 
 def _chi_square_table(result: Members, tests: CoefficientTests, kind: int) -> pd.DataFrame:
