@@ -185,8 +185,6 @@ def _anova(method: str, roman: str, ours: pd.DataFrame, theirs: Mapping[str, Any
     items = _relative(f"{method}_anova_df", ours["DenDF"], theirs["den_df"], names)
     items += _small_or_relative(f"{method}_anova_f", ours["F value"], theirs["f"], names)
     items += _differences(f"{method}_anova_p", ours["Pr(>F)"], theirs["p"], 1.0, names)
-    if method == "kenward_roger":  # lmerTest's sums of squares are of F before Kenward and Roger's scale factor
-        return items
     return items + _relative(f"{method}_anova_sum_sq", ours["Sum Sq"], theirs["sum_sq"], names)
 
 

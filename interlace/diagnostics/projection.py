@@ -6,7 +6,7 @@ On the weighted scale, y* = W^1/2 y and so on, the marginal covariance relative 
 
 so that the weighted conditional residual is e = P y. Deleting the rows I while theta and sigma stay as they are gives
 
-    beta - beta_(I) = B_I (P_II)^-1 e_I,   C_(I) = C + B_I (P_II)^-1 B_I',   B = (X'V^-1 X)^-1 X'V^-1, C = (X'V^-1 X)^-1.
+    beta - beta_(I) = B_I (P_II)^-1 e_I,   C_(I) = C + B_I (P_II)^-1 B_I',   with C = (X'V^-1 X)^-1 and B = C X'V^-1.
 
 References
 ----------

@@ -122,25 +122,26 @@ def random_deletions(state: State, *, reduce_terms: bool = True) -> Deletions:
     for number, part in _parts(design):
         text = _bar(part, design.terms[number])
         removed = deletable(part.terms) if reduce_terms else []
-        if len(part.terms) == 1 or not removed:
-            labels.append(f"{_effects(part.terms)} in {text}" if removed else text)
-            found.append(_fit(state, with_random_effects(design, number, [()] if _to_intercepts(design, number) else ())))
-            continue
+        if not removed:
+            labels.append(text)
+            found.append(_fit(state, with_random_effects(design, number, ())))
         for gone in removed:
             rest = [term for term in part.terms if term != gone]
+            if not rest and _only_one_with_intercepts(design, number):
+                rest = [()]
             labels.append(f"{_effects([gone])} in {text}")
             found.append(_fit(state, with_random_effects(design, number, rest)))
     return _deletions(state, labels, found)
 
 
-def _to_intercepts(design: Design, number: int) -> bool:
-    """Whether a term without an intercept contains random intercepts, and no other one on its grouping factor does."""
+def _only_one_with_intercepts(design: Design, number: int) -> bool:
+    """Whether a term contains random intercepts, and no other one on its grouping factor does."""
     same = [i for i, term in enumerate(design.terms) if term.group == design.terms[number].group]
     return [i for i in same if _contains_intercepts(design, i)] == [number]
 
 
 def _contains_intercepts(design: Design, number: int) -> bool:
-    """Whether random intercepts are a special case: a constant, or effects of all levels of a factor, fully correlated."""
+    """Whether random intercepts are a special case: there is a constant, or an effect of each level of a factor."""
     spec, structure = design.spec.random[number], design.terms[number].structure
     codes = [[code for code, _ in block] for term in spec.blocks for block in term]
     return [] in codes or (

@@ -195,7 +195,7 @@ def ranova(result: Members, *, reduce_terms: bool = True, boundary: bool = False
         Compared by the criterion of the fit, REML for a fit by REML.
     reduce_terms : bool
         Take single slopes out of a term, ``(1 + x | g)`` to ``(1 | g)``, and whole terms only where there is nothing
-        else to take; False takes every term away as a whole.
+        else to take (notes); False takes every term away as a whole.
     boundary : bool
         Allow for the null hypothesis being at the boundary, variances of zero: half-and-half mixtures of chi-square
         distributions with Df - 1 and Df degrees of freedom.
@@ -213,6 +213,17 @@ def ranova(result: Members, *, reduce_terms: bool = True, boundary: bool = False
 
     Notes
     -----
+    What each term is compared with, by a test that is on as many degrees of freedom as it has parameters less:
+
+    - ``(1 | g)``, each part of ``(1 | g/h)`` and of ``(x || g)``: the model without it.
+    - ``(x + z | g)``, ``(0 + x + z | g)``: without x, and without z. A slope that is part of an interaction stays.
+    - ``(0 + f | g)`` of a factor f: ``(1 | g)``, as for ``(f | g)``, which is the same model; without the term where
+      another one on g has intercepts.
+    - ``(0 + x | g)`` of a numeric x: the model without it.
+
+    In the last case, and where another term on g has intercepts, lmerTest 3.1-3 puts ``(1 | g)`` in the place of the
+    term: a model that is not nested in the fit, with 0 degrees of freedom, or one with two intercepts for each group.
+
     The mixture is exact for large samples where one effect is taken out of a term (Self and Liang, 1987; Stram and Lee,
     1994) and no other variance is zero; where several are (a factor, a whole term of several effects), it bounds the
     p-value from above (Shapiro, 1988). The chi-square distribution gives larger p-values in both cases.

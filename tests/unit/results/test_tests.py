@@ -160,8 +160,20 @@ def test_anova_tables_are_lmertests(name: str, formula: str, kind: int, ddf: str
     assert list(table.columns) == ["Sum Sq", "Mean Sq", "NumDF", "DenDF", "F value", "Pr(>F)"]
     np.testing.assert_allclose(table[["DenDF", "F value"]], ANOVA[name, formula, kind, ddf], rtol=2e-6)
     np.testing.assert_allclose(table["Pr(>F)"], stats.f.sf(table["F value"], table["NumDF"], table["DenDF"]), rtol=1e-8)
-    np.testing.assert_allclose(table["Mean Sq"], table["F value"] * result.scale)
+    if ddf == "satterthwaite":
+        np.testing.assert_allclose(table["Mean Sq"], table["F value"] * result.scale)
     np.testing.assert_allclose(table["Sum Sq"], table["Mean Sq"] * table["NumDF"])
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_mean_squares_are_without_the_factor_of_kenward_and_roger(kind: int) -> None:
+    """lmerTest's anova(m, ddf = "Kenward-Roger"); the factor is 0.8."""
+    result = fitted("Machines", "score ~ Machine + (Machine | Worker)")
+    row = anova_table(result, type=kind, ddf="kenward-roger").loc["Machine"]
+    np.testing.assert_allclose(row, [75.82471942, 37.91235971, 2, 4, 32.8020784089, 0.0033026], rtol=1e-5)
+    joint = contest(result, np.eye(3)[1:], ddf="kenward-roger").iloc[0]
+    np.testing.assert_allclose(joint, row, rtol=1e-9)
+    np.testing.assert_allclose(row["F value"], 0.8 * row["Mean Sq"] / result.scale, rtol=1e-6)
 
 
 def test_rows_are_the_terms_and_the_default_is_type_three_by_the_method_of_the_fit() -> None:
