@@ -1,4 +1,4 @@
-"""What one row, or a set of rows, contributes to a fitted linear model, without a matrix that has n rows and n columns.
+"""What one row, or a set of rows, contributes to a fitted model, without a matrix that has n rows and n columns.
 
 On the weighted scale, y* = W^1/2 y and so on, the marginal covariance relative to sigma^2 is V = I + Z Psi Z'. Then
 
@@ -8,11 +8,15 @@ so that the weighted conditional residual is e = P y. Deleting the rows I while 
 
     beta - beta_(I) = B_I (P_II)^-1 e_I,   C_(I) = C + B_I (P_II)^-1 B_I',   with C = (X'V^-1 X)^-1 and B = C X'V^-1.
 
+A generalized model is, at its conditional modes, a linear one for the working response: W is the information of each
+row about its linear predictor, and e = W^-1/2 times the score. Its formulas are then one step of Newton's method for
+(beta, b) without the rows I from the estimates of all (Pregibon 1981), with theta as it is.
+
 References
 ----------
 Demidenko, E. and Stukel, T. A. (2005). Influence analysis for linear mixed-effects models. Statistics in Medicine 24,
 893-909. Christensen, R., Pearson, L. M. and Johnson, W. (1992). Case-deletion diagnostics for mixed models.
-Technometrics 34, 38-45.
+Technometrics 34, 38-45. Pregibon, D. (1981). Logistic regression diagnostics. Annals of Statistics 9, 705-724.
 """
 
 from __future__ import annotations
@@ -25,7 +29,11 @@ import numpy as np
 from interlace.core import blas, posterior
 from interlace.core.cholmod import AnyElimination
 from interlace.core.crossproducts import Rows
-from interlace.estimate.state import FitState
+from interlace.core.working import Working
+from interlace.estimate.glmm_problem import GlmmProblem
+from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.problem import LinearProblem
+from interlace.estimate.state import State
 from interlace.typing import FloatArray, IntArray
 
 __all__ = ["Projection"]
@@ -33,11 +41,11 @@ __all__ = ["Projection"]
 
 @dataclass(frozen=True)
 class Projection:
-    """H, P and B of a fitted linear model, entry by entry when asked for; all on the weighted scale.
+    """H, P and B of a fitted model, entry by entry when asked for; all on the weighted scale.
 
     Parameters
     ----------
-    state : FitState
+    state : State
         n rows, p fixed effects.
 
     Examples
@@ -49,23 +57,45 @@ class Projection:
     array([0.2293, 0.1697, 0.1268])
     """
 
-    state: FitState
+    state: State
 
-    @property
+    @cached_property
     def rows(self) -> Rows:
         """Weighted rows in the basis of the fit."""
-        return self.state.problem.rows
+        problem = self.state.problem
+        if isinstance(problem, LinearProblem):
+            return problem.rows
+        assert isinstance(problem, GlmmProblem)
+        root = self.root_weights[:, None]
+        response = np.zeros((root.size, 1))  # nothing here depends on it
+        return Rows(list(problem.codes), [root * Z for Z in problem.Z], np.column_stack([root * problem.X, response]))
 
     @cached_property
     def root_weights(self) -> FloatArray:
-        """Square roots of the prior weights, shape (n,)."""
-        design = self.state.problem.design
-        return np.ones(design.y.size) if design.weights is None else np.sqrt(design.weights)
+        """Square roots of the prior weights, or of the working weights, shape (n,)."""
+        if isinstance(self.state, GlmmState):
+            return np.sqrt(self._working.fisher)
+        weights = self.state.problem.design.weights
+        return np.ones(self.state.fitted.size) if weights is None else np.sqrt(weights)
 
     @cached_property
     def residual(self) -> FloatArray:
-        """Weighted conditional residuals e = P y, shape (n,)."""
+        """Weighted conditional residuals e = P y, shape (n,); those of the working response in a generalized model."""
+        if isinstance(self.state, GlmmState):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.nan_to_num(self._working.score / self.root_weights, posinf=0.0, neginf=0.0)
         return self.root_weights * (self.state.problem.design.y - self.state.fitted)
+
+    @property
+    def scale(self) -> float:
+        """Variance of a row of weight 1, to which V and C are relative."""
+        return self.state.unit**2
+
+    @cached_property
+    def coefficient_cov(self) -> FloatArray:
+        """``scale`` times C, shape (p, p): the covariance of the fixed effects given theta."""
+        root = self.state.problem.basis.backward(self._elimination.beta_root)
+        return np.asarray(self.scale * (root @ root.T))
 
     @cached_property
     def leverage(self) -> FloatArray:
@@ -91,6 +121,12 @@ class Projection:
             return posterior.bilinear_forms(
                 self._elimination, rows.Xy[index, :-1], [z[index] for z in rows.Z], [c[index] for c in rows.codes]
             )
+
+    @cached_property
+    def _working(self) -> Working:
+        assert isinstance(self.state, GlmmState)
+        model = self.state.model
+        return model.weighing(model.at(self.state.eta))
 
     @cached_property
     def _elimination(self) -> AnyElimination:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interlace.core import blas
+from interlace.core.batch import inside
 from interlace.core.dispersion import FreeDispersion, FreeTheta, ProfiledDispersion
 from interlace.core.familybase import Family
 from interlace.core.laplace import Laplace
@@ -15,7 +16,7 @@ from interlace.core.linkbase import Link
 from interlace.core.optimize import Settings, minimize
 from interlace.core.optsummary import OptSummary
 from interlace.core.pirls import Modes
-from interlace.core.scaling import convert_theta
+from interlace.core.scaling import FixedBasis, convert_theta
 from interlace.errors import ModelError
 from interlace.estimate import checks
 from interlace.estimate.control import Control
@@ -23,12 +24,12 @@ from interlace.estimate.glmm_checks import SEPARATION_ADVICE, diagnose, separate
 from interlace.estimate.glmm_problem import GlmmProblem, prepare_glmm, target
 from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.problem import by_term
-from interlace.typing import FloatArray, Optimizer
+from interlace.typing import BoolArray, FloatArray, Optimizer
 
 if TYPE_CHECKING:
     from interlace.frames.design import Design
 
-__all__ = ["finish", "fit_glmm", "optimize", "prepare_glmm", "refit_glmm", "state_at", "target"]
+__all__ = ["finish", "fit_glmm", "optimize", "prepare_glmm", "refit_glmm", "refit_glmm_rows", "state_at", "target"]
 
 #: Starting standard deviation of every random effect, in standard units.
 _START = 0.5
@@ -228,3 +229,56 @@ def refit_glmm(state: GlmmState, y: FloatArray, *, optimizer: Optimizer = "auto"
         control=old.control,
     )
     return _estimated(problem, optimizer=optimizer)
+
+
+def refit_glmm_rows(state: GlmmState, keep: BoolArray, *, optimizer: Optimizer = "auto") -> GlmmState:
+    """Fit the same model to some of its rows, from the estimates of all; levels without rows keep their places.
+
+    Parameters
+    ----------
+    state : GlmmState
+    keep : ndarray of bool, shape (n,)
+    optimizer : {"auto", "lbfgsb", "bobyqa"}
+
+    Returns
+    -------
+    GlmmState
+        Columns of X are those of the full fit.
+
+    Raises
+    ------
+    ModelError
+        Where the rows left do not identify the fixed effects, or their response does not vary.
+    """
+    problem = _some_rows(state.problem, keep)
+    x = state.opt.x.copy()
+    n_theta = problem.structure.n_theta
+    x[:n_theta] = inside(problem.structure, x[:n_theta])
+    control = problem.control
+    settings = Settings(control.tol, control.max_iterations, control.max_restarts)
+    with blas.limited(problem.structure.m):
+        deviance = target(problem)
+        start = _possible(problem, deviance, x)
+        return finish(problem, *minimize(deviance, start, optimizer=optimizer, settings=settings, far=False))
+
+
+def _some_rows(problem: GlmmProblem, keep: BoolArray) -> GlmmProblem:
+    """The same problem with some of its rows, in the same inner basis."""
+    model = problem.model
+    trials = None if model.trials is None else model.trials[keep]
+    some = replace(model, y=model.y[keep], weights=model.weights[keep], trials=trials)
+    reason = some.family.check_response(some.y, some.weights)
+    if reason:
+        raise ModelError(f"without these rows the response does not fit the family {some.family.name!r}: {reason}")
+    X = problem.X[keep]
+    if FixedBasis.of(X, tol=problem.control.rank_tol).kept.size < X.shape[1]:
+        raise ModelError("the rows do not identify the fixed effects")
+    return replace(
+        problem,
+        design=problem.design.some_rows(keep),
+        model=some,
+        X=X,
+        offset=problem.offset[keep],
+        codes=[codes[keep] for codes in problem.codes],
+        Z=[Z[keep] for Z in problem.Z],
+    )

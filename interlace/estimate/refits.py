@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from interlace.core import blas
 from interlace.core.batch_refits import Refits, refit_all, refit_without_rows
-from interlace.core.dispersion import FreeTheta
 from interlace.core.optimize import Settings
-from interlace.estimate.glmm import fit_glmm, refit_glmm
+from interlace.estimate.glmm import refit_glmm, refit_glmm_rows
 from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.lmm import fit_design, refit_response
 from interlace.estimate.state import FitState, State
@@ -44,28 +42,10 @@ def refit_rows(state: State, keep: BoolArray) -> State:
     -------
     State
     """
-    problem = state.problem
-    design = problem.design
-    part = replace(
-        design,
-        y=design.y[keep],
-        X=design.X[keep],
-        terms=tuple(replace(term, codes=term.codes[keep], Z=term.Z[keep]) for term in design.terms),
-        weights=None if design.weights is None else design.weights[keep],
-        offset=None if design.offset is None else design.offset[keep],
-        trials=None if design.trials is None else design.trials[keep],
-        rows=design.rows[keep],
-    )
     if isinstance(state, GlmmState):
-        return fit_glmm(
-            part,
-            state.problem.model.family,
-            state.problem.model.link,
-            nodes=state.problem.nodes,
-            free_theta=isinstance(state.problem.model, FreeTheta),
-            control=problem.control,
-        )
-    return fit_design(part, reml=state.reml, control=problem.control)
+        return refit_glmm_rows(state, keep)
+    problem = state.problem
+    return fit_design(problem.design.some_rows(keep), reml=state.reml, control=problem.control)
 
 
 def refit_responses(state: FitState, Y: FloatArray) -> Refits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +192,24 @@ class Design:
     def complete_frame(self) -> pd.DataFrame:
         """As ``frame``, with the ``complete`` rows: on these the formula gives the same design again."""
         return self._frame_at(self.complete)
+
+    def some_rows(self, keep: BoolArray) -> Design:
+        """The same design with some of the n rows; levels without rows keep their places.
+
+        Parameters
+        ----------
+        keep : ndarray of bool, shape (n,)
+        """
+        return replace(
+            self,
+            y=self.y[keep],
+            X=self.X[keep],
+            terms=tuple(replace(term, codes=term.codes[keep], Z=term.Z[keep]) for term in self.terms),
+            weights=None if self.weights is None else self.weights[keep],
+            offset=None if self.offset is None else self.offset[keep],
+            trials=None if self.trials is None else self.trials[keep],
+            rows=self.rows[keep],
+        )
 
     def _frame_at(self, rows: IntArray) -> pd.DataFrame:
         import pandas as pd
