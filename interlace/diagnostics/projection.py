@@ -32,6 +32,7 @@ from interlace.core.crossproducts import Rows
 from interlace.core.working import Working
 from interlace.estimate.glmm_problem import GlmmProblem
 from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.hat import hat_diagonal
 from interlace.estimate.problem import LinearProblem
 from interlace.estimate.state import State
 from interlace.typing import FloatArray, IntArray
@@ -100,14 +101,12 @@ class Projection:
     @cached_property
     def leverage(self) -> FloatArray:
         """Diagonal of H, shape (n,): lme4's ``hatvalues``."""
-        rows = self.rows
-        with blas.limited(self.state.problem.structure.m):
-            return posterior.quadratic_forms(self._elimination, rows.Xy[:, :-1], rows.Z, rows.codes)
+        return hat_diagonal(self._elimination, self.rows)
 
     @cached_property
     def fixed_leverage(self) -> FloatArray:
         """Diagonal of X (X'V^-1 X)^-1 X'V^-1, shape (n,): the share of the fixed effects in ``leverage``."""
-        return np.einsum("np,np->n", self.rows.Xy[:, :-1], self._inner_pull)
+        return np.asarray(np.einsum("np,np->n", self.rows.Xy[:, :-1], self._inner_pull))
 
     @cached_property
     def pull(self) -> FloatArray:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import pandas as pd
+
+from interlace.errors import DataError
+from interlace.frames.levels import match_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
     from interlace.estimate.state import State
     from interlace.frames.design import RandomTerm
     from interlace.typing import IntArray
 
-__all__ = ["Units", "grouping_term", "units_of"]
+__all__ = ["Delete", "Units", "grouping_term", "sets_of", "units_of"]
+
+#: Labels of rows or of groups that are left out together, or several such sets by name.
+Delete: TypeAlias = "Sequence[Any] | Mapping[Any, Sequence[Any]]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,72 @@ def units_of(state: State, level: int | str = 1) -> Units:
     return Units(term.group, term.levels[order], tuple(rows[j] for j in order))
 
 
+def sets_of(state: State, level: int | str, delete: Delete) -> Units:
+    """Sets of rows, or of levels of a grouping factor, as a user names them.
+
+    Parameters
+    ----------
+    state : State
+    level : 1 or str
+        What the labels are of: rows, or levels of a grouping factor.
+    delete : sequence of labels, or mapping from names to such sequences
+        One set, or several; rows by their labels in the caller's frame.
+
+    Returns
+    -------
+    Units
+        With ``level`` "set"; the labels are the names of the sets, "deleted" if there is only one without a name.
+
+    Raises
+    ------
+    ValueError
+        A label is not among the rows in use or the levels, or a set is empty.
+    TypeError
+        For what is neither a sequence nor a mapping.
+
+    Examples
+    --------
+    >>> import interlace
+    >>> state = interlace.fit("strength ~ 1 + (1 | batch / cask)", interlace.datasets.load("Pastes")).state
+    >>> sets_of(state, "cask:batch", {"first": ["a:A"], "both": ["a:A", "b:A"]}).rows
+    (array([0, 1]), array([0, 1, 2, 3]))
+    >>> sets_of(state, 1, [60])
+    Traceback (most recent call last):
+    interlace.errors.DataError: delete=: 60 is not the label of a row in use
+    """
+    if isinstance(delete, str) or not isinstance(delete, Mapping | Sequence | np.ndarray | pd.Index | pd.Series):
+        raise TypeError(
+            f"delete= must be a list of labels, or a dict of such lists; not {type(delete).__name__} {delete!r}"
+        )
+    sets = delete if isinstance(delete, Mapping) else {"deleted": delete}
+    if not sets:
+        raise DataError("delete= names no set of rows")
+    rows = tuple(_labelled_rows(state, level, labels) for labels in sets.values())
+    for name, some in zip(sets, rows, strict=True):
+        if not some.size:
+            raise DataError(f"delete=: the set {name!r} is empty")
+    return Units("set", pd.Index(list(sets), name="set"), rows)
+
+
+def _labelled_rows(state: State, level: int | str, labels: Sequence[Any]) -> IntArray:
+    """Positions, ascending, of the rows that carry one of the labels."""
+    wanted = pd.Index(list(labels))
+    if level == 1 and not isinstance(level, bool):
+        places = np.asarray(state.problem.design.index.get_indexer_for(wanted), dtype=np.int64)
+        what = "the label of a row in use"
+    else:
+        term = grouping_term(state, level)
+        places = match_levels(np.arange(wanted.size), wanted, term.levels)
+        what = f"a level of {term.group!r}"
+    if (places < 0).any():
+        known = state.problem.design.index if level == 1 else term.levels
+        absent = next(label for label in wanted.tolist() if label not in known)
+        raise DataError(f"delete=: {absent!r} is not {what}")
+    if level == 1:
+        return np.unique(places)
+    return np.flatnonzero(np.isin(term.codes, places))
+
+
 def grouping_term(state: State, level: int | str) -> RandomTerm:
     """First random-effects term of a grouping factor, by any of its spellings.
 
@@ -91,10 +161,10 @@ def grouping_term(state: State, level: int | str) -> RandomTerm:
     >>> import interlace
     >>> state = interlace.fit("strength ~ 1 + (1 | batch / cask)", interlace.datasets.load("Pastes")).state
     >>> grouping_term(state, "batch/cask").group
-    'batch:cask'
+    'cask:batch'
     >>> grouping_term(state, "sample")
     Traceback (most recent call last):
-    ValueError: level='sample' is not a grouping factor of this model; use 1 for single rows, or 'batch:cask', 'batch'
+    ValueError: level='sample' is not a grouping factor of this model; use 1 for single rows, or 'cask:batch', 'batch'
     """
     terms = state.problem.design.terms
     for term in terms:

@@ -126,7 +126,11 @@ class Reports(Members):
             - ``.sqrtrwt``: root of the weight over the variance function; ``.wtres``: y minus the mean, times that (the
               Pearson residual); ``.sqrtXwt``: ``.sqrtrwt`` times the derivative of the mean by the linear predictor.
 
-            ``.hat`` and ``.cooksd`` are not among them.
+            Of a linear model also, after ``.resid``:
+
+            - ``.hat``: leverages, the diagonal of the matrix that turns y into the fitted values; lme4's ``hatvalues``.
+            - ``.cooksd``: lme4's ``cooks.distance``, made of ``.hat`` and the conditional residuals alone. The change
+              of the fixed effects when the row is left out is `interlace.influence.cooks_distance`.
 
         Examples
         --------

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
+from interlace.estimate.derived import elimination
+from interlace.estimate.hat import conditional_cooks_distance, hat_diagonal
+from interlace.estimate.state import FitState
 from interlace.inference import wald
 from interlace.prediction.response import linear_predictor, response_model
 from interlace.results.fixed import coefficient_names, coefficient_tests_of
@@ -146,6 +149,10 @@ def augment(state: State) -> pd.DataFrame:
         from_predictor = root * model.link.d1(eta)
     out[".fitted"] = eta
     out[".resid"] = residuals(state)
+    if isinstance(state, FitState):
+        hat = hat_diagonal(elimination(state), state.problem.rows)
+        out[".hat"] = hat
+        out[".cooksd"] = conditional_cooks_distance(state, hat)
     out[".fixed"] = state.fixed
     out[".mu"] = state.fitted
     out[".offset"] = 0.0 if offset is None else offset
