@@ -24,7 +24,7 @@ from interlace.frames.select import PerRow, per_row, select_rows
 from interlace.frames.terms import scope
 from interlace.typing import FloatArray, FrameLike, IntArray, Structure
 
-__all__ = ["build_design", "grouping_factors"]
+__all__ = ["build_design", "grouping_factors", "unique_keys"]
 
 _CONTRASTS = ("treatment", "sum", "helmert", "poly")
 
@@ -246,7 +246,7 @@ def _ordered(
     if any(b > a for a, b in pairwise(sizes)):
         order = sorted(order, key=sizes.__getitem__)[::-1]
     groups = [parts[i][0].group for i in order]
-    keys = _unique_keys(groups)
+    keys = unique_keys(groups)
     for name, wanted in covariance.items():
         if name not in keys and name not in groups:
             raise FormulaError(
@@ -266,7 +266,7 @@ def _ordered(
     return tuple(terms), tuple(specs), tuple(written)
 
 
-def _unique_keys(names: list[str]) -> list[str]:
+def unique_keys(names: list[str]) -> list[str]:
     """``g``, ``g.1``, ``g.2`` ... as R's make.unique."""
     taken = set(names)
     seen: set[str] = set()
