@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 import interlace
+from interlace import Control
 from interlace.rbridge.names import canonical, r_name
 from interlace.results.comparison import ranova
 from interlace.results.contrasts_of_means import pairs
@@ -22,7 +23,7 @@ from interlace.results.effect_sizes import icc, r2_nakagawa
 from interlace.results.emmeans import emmeans
 from parity.case import Case
 
-__all__ = ["Gap", "compare_inference", "failures", "inference_limits"]
+__all__ = ["Gap", "compare_inference", "failures", "inference_limits", "inference_units"]
 
 _DDF = {"satterthwaite": "satterthwaite", "kenward_roger": "kenward-roger"}
 _TYPES = {"I": 1, "II": 2, "III": 3}
@@ -42,6 +43,11 @@ class Gap:
         """Whether the difference is within its limit; one that is not a number is not."""
         return self.value <= self.limit
 
+    @property
+    def margin(self) -> float:
+        """How many times the difference fits into the limit."""
+        return math.inf if self.value == 0 else self.limit / self.value
+
     def __str__(self) -> str:
         """Quantity, difference, limit and place in one line."""
         return f"{self.quantity}: {self.value:.3g}, limit {self.limit:.0e}, at {self.where}"
@@ -58,6 +64,11 @@ def inference_limits(model: str | None = None) -> dict[str, float]:
     return {quantity: float((entry | own.get(quantity, {}))["limit"]) for quantity, entry in _inference().items()}
 
 
+def inference_units() -> dict[str, str]:
+    """Unit of each quantity of ``[inference]``."""
+    return {quantity: str(entry["unit"]) for quantity, entry in _inference().items()}
+
+
 def _inference() -> Mapping[str, Mapping[str, Any]]:
     table: Mapping[str, Mapping[str, Any]] = _tolerances()["inference"]
     return table
@@ -66,14 +77,14 @@ def _inference() -> Mapping[str, Mapping[str, Any]]:
 class _Ours:
     """A fit of interlace, once for each method of finding degrees of freedom."""
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
+    def __init__(self, case: Case, control: Control | None) -> None:
+        self.case, self.control = case, control
 
     @cached_property
     def result(self) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # singular fits are what some cases are about
-            return self.case.fit(self.case.frame())
+            return self.case.fit(self.case.frame(), **({"control": self.control} if self.control else {}))
 
     def by(self, ddf: str) -> Any:
         """The fit with another ``df_method``; only its arrays are used again."""
@@ -89,7 +100,9 @@ class _Item:
     where: str
 
 
-def compare_inference(case: Case, theirs: Mapping[str, Any], *, narrower: bool = False) -> list[Gap]:
+def compare_inference(
+    case: Case, theirs: Mapping[str, Any], *, narrower: bool = False, control: Control | None = None
+) -> list[Gap]:
     """Compare every part that a record has.
 
     Parameters
@@ -100,13 +113,15 @@ def compare_inference(case: Case, theirs: Mapping[str, Any], *, narrower: bool =
     narrower : bool
         Count ends of exact intervals only where they lie inside R's. A search in R that stops short of a minimum makes
         the deviance too large and R's interval too narrow, never too wide.
+    control : Control, optional
+        Of the fit of interlace.
 
     Returns
     -------
     list of Gap
         The largest difference of each quantity.
     """
-    ours = _Ours(case)
+    ours = _Ours(case, control)
     items: list[_Item] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -127,7 +142,7 @@ def _largest(items: Sequence[_Item], limits: Mapping[str, float]) -> Iterator[Ga
     for quantity in dict.fromkeys(item.quantity for item in items):
         of_this = [item for item in items if item.quantity == quantity]
         worst = max(of_this, key=lambda item: math.inf if math.isnan(item.value) else abs(item.value))
-        yield Gap(quantity, abs(worst.value), limits[quantity], worst.where)
+        yield Gap(quantity, float(abs(worst.value)), limits[quantity], worst.where)
 
 
 # ---- tables by name ------------------------------------------------------------------------------------------------

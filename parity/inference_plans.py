@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from parity.case import Case
 from parity.catalogue import case as catalogued
 
-__all__ = ["EXACT", "GENERALIZED", "PLANS", "TESTS", "WITH_KENWARD_ROGER", "InferencePlan"]
+__all__ = ["EXACT", "GENERALIZED", "PLANS", "QUICK", "TESTS", "WITH_KENWARD_ROGER", "InferencePlan"]
 
 #: What is quick in R too; Kenward-Roger's numbers exist for fits by REML with equal weights.
 TESTS = ("satterthwaite", "wald", "ranova", "effect_sizes")
@@ -15,13 +15,15 @@ WITH_KENWARD_ROGER = (*TESTS, "kenward_roger")
 #: For models in which performance 0.10.2 overlooks a part of the variance: it takes only the first of two terms on one
 #: grouping factor, and of random effects only those that are fixed effects too; and it gives up singular fits.
 _WITHOUT_EFFECT_SIZES = ("satterthwaite", "wald", "ranova", "kenward_roger")
-#: For models without random intercepts, of which lmerTest makes (1 | g) when it takes slopes out: no smaller model of
-#: (0 + x | g), and one that interlace reaches from (f | g) only, not from (0 + f | g).
+#: For (0 + x | g) with a numeric x, of which lmerTest makes (1 | g) when it takes x out: no smaller model.
 _WITHOUT_RANDOM_TERMS = ("satterthwaite", "wald", "kenward_roger")
 #: Limits of intervals as roots of R's deviance, and R's own from a spline.
 EXACT = ("exact_theta", "exact_coefficients", "exact_variances")
 _INTERVALS = (*EXACT, "profile")
 GENERALIZED = ("anova", "profile", "exact")
+#: What R finds in tenths of a second where there are few rows.
+QUICK = ("satterthwaite", "kenward_roger", "wald", "means_satterthwaite", "means_kenward_roger")
+_FEW_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ class InferencePlan:
             return self.parts
         return (*self.parts, *(f"means_{part}" for part in ("satterthwaite", "kenward_roger") if part in self.parts))
 
+    @property
+    def quick(self) -> tuple[str, ...]:
+        """Parts that may be asked of a live R whenever there is one."""
+        if self.case.family is not None or self.case.frame().shape[0] >= _FEW_ROWS:
+            return ()
+        return tuple(part for part in self.wanted if part in QUICK)
+
 
 PLANS: tuple[InferencePlan, ...] = (
     InferencePlan("sleep_slopes", (*WITH_KENWARD_ROGER, *_INTERVALS)),
@@ -73,7 +82,7 @@ PLANS: tuple[InferencePlan, ...] = (
     InferencePlan("cake", (*WITH_KENWARD_ROGER, "exact_theta"), factor="recipe"),
     InferencePlan("cake_poly", WITH_KENWARD_ROGER),
     InferencePlan("machines", (*WITH_KENWARD_ROGER, *EXACT), factor="Machine"),
-    InferencePlan("machines_slopes", _WITHOUT_RANDOM_TERMS, factor="Machine"),
+    InferencePlan("machines_slopes", _WITHOUT_EFFECT_SIZES, factor="Machine"),
     InferencePlan("oats", (*WITH_KENWARD_ROGER, *EXACT), factor="Variety"),
     InferencePlan("orthodont", (*WITH_KENWARD_ROGER, *EXACT), factor="Sex"),
     InferencePlan("ergo_stool", (*WITH_KENWARD_ROGER, *_INTERVALS)),

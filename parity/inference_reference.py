@@ -28,7 +28,7 @@ from parity.record import (
     update_manifest,
 )  # fmt: skip
 
-__all__ = ["FOLDER", "live", "record_inference", "recorded_inference"]
+__all__ = ["FOLDER", "live", "record_inference", "recorded_inference", "references"]
 
 FOLDER = "inference"
 SCRIPT = REFERENCE / "inference.R"
@@ -79,6 +79,33 @@ def recorded_inference(plan: InferencePlan) -> dict[str, Any]:
         raise StaleReferenceError(f"the R scripts changed since inference about {plan.name} was recorded: {again}")
     found: dict[str, Any] = _arrays(entry["record"])
     return found
+
+
+def references(plan: InferencePlan, *, live_r: bool, slow: bool) -> list[tuple[str, dict[str, Any]]]:
+    """Collect what R says about a plan, as far as possible now.
+
+    Parameters
+    ----------
+    plan : InferencePlan
+    live_r : bool
+        Whether to run R.
+    slow : bool
+        Whether to run it for everything; else only for what is quick.
+
+    Returns
+    -------
+    list of (str, dict)
+        ``"live"`` or ``"recorded"``, and a record of the parts that it is true of.
+    """
+    parts = (plan.wanted if slow else plan.quick) if live_r else ()
+    whole = recorded_inference(plan)
+    if not parts:
+        return [("recorded", whole)]
+    now = live(plan.case, parts, plan.factor, plan.delta)
+    if missing := [part for part in parts if part not in now]:
+        raise AssertionError(f"{plan.name}: R found no {', '.join(missing)}: {now['failures']}")
+    rest = {name: value for name, value in whole.items() if name not in parts}
+    return [("live", now), ("recorded", rest)]
 
 
 def live(case: Case, parts: Sequence[str], factor: str | None = None, delta: float = 0.1) -> dict[str, Any]:

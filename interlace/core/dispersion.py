@@ -72,7 +72,8 @@ class FreeTheta(WorkingModel):
     """A negative binomial response whose theta is estimated."""
 
     @property
-    def _theta(self) -> float:
+    def theta(self) -> float:
+        """Theta of the family."""
         assert isinstance(self.family, NegativeBinomial)
         return self.family.theta
 
@@ -84,23 +85,24 @@ class FreeTheta(WorkingModel):
     @property
     def extra_start(self) -> FloatArray:
         """From log(theta) of the family."""
-        return np.array([np.log(self._theta)])
+        return np.array([np.log(self.theta)])
 
     def with_extra(self, extra: FloatArray) -> FreeTheta:
         """Same response with theta = exp(extra[0])."""
-        theta = float(np.exp(np.clip(extra[0], -_FARTHEST, np.log(self._ceiling))))
+        theta = float(np.exp(np.clip(extra[0], -_FARTHEST, np.log(self.ceiling))))
         return replace(self, family=NegativeBinomial(theta=theta))
 
     @property
-    def _ceiling(self) -> float:
+    def ceiling(self) -> float:
+        """Largest theta, from which on the distribution counts as Poisson's."""
         return _POISSON * max(1.0, float(self.y.mean()))
 
     def extra(self, eta: FloatArray) -> ThetaDerivatives:
         """Derivatives with respect to log(theta); zero at the ceiling."""
-        if self._theta >= 0.999999 * self._ceiling:
+        if self.theta >= 0.999999 * self.ceiling:
             nothing = np.zeros_like(eta)
             return ThetaDerivatives(nothing, nothing, nothing, nothing)
-        loglik, score, fisher, observed = (self._theta * part for part in self.theta_derivatives(eta))
+        loglik, score, fisher, observed = (self.theta * part for part in self.theta_derivatives(eta))
         return ThetaDerivatives(loglik, score, fisher if self.curvature == "expected" else observed, observed)
 
 

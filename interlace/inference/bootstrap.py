@@ -157,7 +157,7 @@ def bootstrap(
 
 
 def all_parameters(state: State) -> list[Parameter]:
-    """Standard deviations and correlations in the order of theta, sigma if there is one, and fixed effects.
+    """Standard deviations and correlations in the order of theta, sigma or a negative binomial's theta, fixed effects.
 
     Examples
     --------

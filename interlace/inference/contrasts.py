@@ -12,7 +12,15 @@ from interlace.errors import ModelError
 from interlace.inference import wald
 from interlace.typing import DfMethod, FloatArray
 
-__all__ = ["CoefficientTests", "FTest", "Sensitivity", "SingleTests", "chi_square_p_value", "rank_of_hypothesis"]
+__all__ = [
+    "CoefficientTests",
+    "FTest",
+    "Sensitivity",
+    "SingleTests",
+    "chi_square_p_value",
+    "quadratic_forms",
+    "rank_of_hypothesis",
+]
 
 #: Eigenvalues of the covariance of L beta, in units of its own variances, that count as zero.
 _RANK_TOL = 1e-10
@@ -95,9 +103,9 @@ class Sensitivity:
         Brockhoff and Christensen (2017, J. Stat. Softw. 82(13), eq. 9). Kenward and Roger's (1997) degrees of freedom
         of a single function have the same form.
         """
-        v = np.einsum("qi,ij,qj->q", L, self.cov, L)
-        slopes = np.einsum("qi,rij,qj->qr", L, self.derivatives, L)
-        spread = np.einsum("qr,rs,qs->q", slopes, self.parameter_cov, slopes)
+        v = quadratic_forms(L, self.cov)
+        slopes = np.column_stack([quadratic_forms(L, slope) for slope in self.derivatives])
+        spread = quadratic_forms(slopes, self.parameter_cov)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(2.0 * v * v / spread)
 
@@ -138,7 +146,7 @@ class CoefficientTests:
     def single(self, L: FloatArray, null: ArrayLike = 0.0) -> SingleTests:
         """Test each row of ``L``, shape (q, p), by itself."""
         estimate = L @ self.beta
-        se = np.sqrt(np.einsum("qi,ij,qj->q", L, self.cov, L))
+        se = np.sqrt(quadratic_forms(L, self.cov))
         df = self.df(L)
         statistic = wald.statistics(estimate, se, null)
         return SingleTests(estimate, se, df, statistic, wald.p_values(statistic, df))
@@ -196,6 +204,11 @@ class CoefficientTests:
             )
         unscaled = float(gap @ np.linalg.solve(rows @ self.cov @ rows.T, gap)) / q
         return FTest(scale * unscaled, q, den_df, _p_value(scale * unscaled, q, den_df), unscaled)
+
+
+def quadratic_forms(L: FloatArray, M: FloatArray) -> FloatArray:
+    """Forms l'M l of the q rows of ``L``, shapes (q, p) and (p, p) to (q,)."""
+    return np.asarray(np.einsum("qi,qi->q", L @ M, L))
 
 
 def chi_square_p_value(statistic: ArrayLike, df: ArrayLike) -> FloatArray:

@@ -60,7 +60,7 @@ class VarianceBlocks:
         out = np.empty((len(directions), p, p))
         for r, (i, E) in enumerate(directions):
             B = on_fixed[i]
-            out[r] = self.phi @ (B.reshape(-1, p).T @ np.matmul(E, B).reshape(-1, p)) @ self.phi
+            out[r] = self.phi @ np.tensordot(B, np.matmul(E, B), axes=([0, 1], [0, 1])) @ self.phi
         return out
 
 

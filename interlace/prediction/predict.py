@@ -11,7 +11,6 @@ import pandas as pd
 from interlace.core.families import Gaussian
 from interlace.core.links import Identity
 from interlace.errors import DataError, FormulaError
-from interlace.estimate.derived import linear_predictor_variance
 from interlace.frames.adapt import Table
 from interlace.frames.build import build_design
 from interlace.frames.design import NewRows
@@ -19,20 +18,19 @@ from interlace.frames.levels import level_text
 from interlace.frames.newdata import new_rows
 from interlace.frames.parse import parse
 from interlace.inference import wald
-from interlace.prediction.distinct import distinct_rows
 from interlace.prediction.response import has_mean, response_model
+from interlace.prediction.uncertainty import degrees_of_freedom, predictors, variances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from interlace.core.working import WorkingModel
     from interlace.estimate.state import State
+    from interlace.inference.contrasts import CoefficientTests
     from interlace.typing import BoolArray, FloatArray, FrameLike, IntArray
 
-__all__ = ["Interval", "chosen_effects", "predict", "prediction_rows"]
+__all__ = ["Interval", "chosen_effects", "means", "predict", "prediction_rows"]
 
-#: From here on, equal rows are looked for before variances are computed.
-_MANY_ROWS = 10_000
 Interval: TypeAlias = Literal["confidence", "prediction"]
 
 
@@ -47,7 +45,7 @@ def predict(
     se: bool = False,
     interval: Interval | None = None,
     level: float = 0.95,
-    df: float | None = None,
+    tests: CoefficientTests | None = None,
 ) -> pd.Series | pd.DataFrame:
     """Predict from a fit on new data, or on the rows that it used; ``predict`` of a result documents the arguments.
 
@@ -56,8 +54,9 @@ def predict(
     state : State
     type : {"response", "link"}
         Means, or linear predictors.
-    df : float, optional
-        Degrees of freedom of the intervals, infinity for the normal distribution; n - p by default.
+    tests : CoefficientTests, optional
+        Where the covariance of the fixed effects, if they alone enter, and the degrees of freedom of intervals come
+        from; by default the covariance of the fit and the normal distribution.
 
     Returns
     -------
@@ -90,10 +89,11 @@ def predict(
     if not allow_new_levels:
         _refuse_new_levels(state, rows, columns, newdata)
     eta = _linear_predictor(state, rows, columns)
-    fit = eta if type == "link" else _means(model, eta)
+    fit = eta if type == "link" else means(model, eta)
     if not se and interval is None:
         return pd.Series(fit, index=rows.index, name="fit")
-    variance = _variance(state, rows, columns)
+    uncertain = predictors(state, rows, columns)
+    variance = variances(state, uncertain, tests)
     out = {"fit": fit}
     if se:
         out["se"] = np.sqrt(variance)
@@ -102,9 +102,12 @@ def predict(
                 out["se"] *= np.abs(model.link.d1(eta))
             out["se"][np.isnan(fit)] = np.nan
     if interval is not None:
-        spread = variance + (state.sigma**2 if interval == "prediction" else 0.0)
-        df = len(state.fitted) - len(state.beta) if df is None else df
-        lower, upper = wald.interval(eta, np.sqrt(spread), df, level).T
+        new = interval == "prediction"
+        spread = variance + (state.sigma**2 if new else 0.0)
+        df = np.inf if tests is None else degrees_of_freedom(state, uncertain, tests, new_observation=new)
+        quantiles = np.broadcast_to(wald.critical_value(level, df), len(uncertain.X))
+        reach = uncertain.by_row(quantiles) * np.sqrt(spread)
+        lower, upper = eta - reach, eta + reach
         out["lower"], out["upper"] = (lower, upper) if type == "link" else _mean_range(model, eta, lower, upper)
     return pd.DataFrame(out, index=rows.index)
 
@@ -123,8 +126,23 @@ def _check_choices(model: WorkingModel, type: str, interval: str | None) -> None
         )
 
 
-def _means(model: WorkingModel, eta: FloatArray) -> FloatArray:
-    """Means of linear predictors, NaN where there is none."""
+def means(model: WorkingModel, eta: FloatArray) -> FloatArray:
+    """Means of linear predictors, NaN where there is none.
+
+    Parameters
+    ----------
+    model : WorkingModel
+        Of the response.
+    eta : ndarray, any shape
+
+    Examples
+    --------
+    >>> import interlace, numpy as np
+    >>> df = interlace.datasets.load("cbpp")
+    >>> result = interlace.glmer("incidence / size ~ period", df, "binomial", groups="herd", weights="size")
+    >>> means(response_model(result.state), np.array([0.0, 2.0])).round(3)
+    array([0.5  , 0.881])
+    """
     with np.errstate(all="ignore"):
         mu = model.link.mu(eta)
         return np.where(has_mean(model.family, model.link, eta, mu), mu, np.nan)
@@ -142,7 +160,7 @@ def _mean_range(
         )
     with np.errstate(all="ignore"):
         ends = [link.mu(np.clip(end, *link.eta_domain)) for end in (lower, upper)]
-    ends = [np.where(np.isnan(_means(model, eta)), np.nan, np.clip(end, *model.family.mu_domain)) for end in ends]
+    ends = [np.where(np.isnan(means(model, eta)), np.nan, np.clip(end, *model.family.mu_domain)) for end in ends]
     return np.minimum(*ends), np.maximum(*ends)
 
 
@@ -253,49 +271,11 @@ def _linear_predictor(state: State, rows: NewRows, columns: tuple[BoolArray, ...
     return np.asarray(mean)
 
 
-def _variance(state: State, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
-    """Variance of each linear predictor, shape (m,), given the variance parameters; NaN where something is missing.
-
-    Where no mode of the fit enters, the fixed effects have the covariance that the result reports, which for a
-    generalized model counts the uncertainty of theta; a linear model has only one.
-    """
-    variance = np.full(len(rows.valid), np.nan)
-    at = np.flatnonzero(rows.valid)
-    Z = [_masked(z, keep) for z, keep in zip(rows.Z, columns, strict=True)]
-    X = rows.X[:, state.kept]
-    if all(z is None for z in Z):
-        variance[at] = _fixed_variance(state, X[at])
-        return variance
-    parts = [*X.T, *(column for z in Z if z is not None for column in z.T), *rows.codes]
-    equal = distinct_rows((part[at] for part in parts), len(at)) if len(at) > _MANY_ROWS else None
-    chosen = at if equal is None else at[equal[0]]
-    codes = tuple(codes[chosen] for codes in rows.codes)
-    known = np.any([c >= 0 for c, z in zip(codes, Z, strict=True) if z is not None], axis=0)
-    values = linear_predictor_variance(
-        state, X[chosen] * known[:, None], tuple(None if z is None else z[chosen] for z in Z), codes
-    )
-    if not known.all():
-        values[~known] += _fixed_variance(state, X[chosen][~known])
-    variance[at] = values if equal is None else values[equal[1]]
-    return variance
-
-
-def _fixed_variance(state: State, X: FloatArray) -> FloatArray:
-    return np.asarray(np.einsum("mi,ij,mj->m", X, state.beta_cov, X, optimize=True))
-
-
 def _modes_at(modes: FloatArray, codes: IntArray) -> FloatArray:
     """Conditional modes of each row's level, zero for a level that the fit has not seen; shape (m, k)."""
     out = modes[codes]
     out[codes < 0] = 0.0
     return np.asarray(out)
-
-
-def _masked(z: FloatArray, keep: BoolArray) -> FloatArray | None:
-    """Covariates with those of effects left out set to zero; None where all of a term's are."""
-    if keep.all():
-        return z
-    return z * keep if keep.any() else None
 
 
 def _refuse_new_levels(state: State, rows: NewRows, columns: tuple[BoolArray, ...], newdata: FrameLike | None) -> None:

@@ -213,16 +213,17 @@ def ranova(result: Members, *, reduce_terms: bool = True, boundary: bool = False
 
     Notes
     -----
-    What each term is compared with, by a test that is on as many degrees of freedom as it has parameters less:
+    What the fit is compared with, for each kind of term:
 
     - ``(1 | g)``, each part of ``(1 | g/h)`` and of ``(x || g)``: the model without it.
     - ``(x + z | g)``, ``(0 + x + z | g)``: without x, and without z. A slope that is part of an interaction stays.
-    - ``(0 + f | g)`` of a factor f: ``(1 | g)``, as for ``(f | g)``, which is the same model; without the term where
-      another one on g has intercepts.
+    - ``(0 + f | g)`` of a factor f: ``(1 | g)`` in its place, as for ``(f | g)``, which is the same model; the model
+      without it where another term on g contains random intercepts.
     - ``(0 + x | g)`` of a numeric x: the model without it.
 
-    In the last case, and where another term on g has intercepts, lmerTest 3.1-3 puts ``(1 | g)`` in the place of the
-    term: a model that is not nested in the fit, with 0 degrees of freedom, or one with two intercepts for each group.
+    So it is in lmerTest, but for the last kind, for which lmerTest 3.1-3 puts ``(1 | g)`` in the place of the term too:
+    a model that is not nested in the fit, on 0 degrees of freedom. Beside ``(x | g)`` it does so for ``(0 + f | g)``
+    as well, which leaves two intercepts for each group and one degree of freedom less than here.
 
     The mixture is exact for large samples where one effect is taken out of a term (Self and Liang, 1987; Stram and Lee,
     1994) and no other variance is zero; where several are (a factor, a whole term of several effects), it bounds the

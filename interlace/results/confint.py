@@ -18,6 +18,7 @@ from interlace.inference.profile_parameters import (
     coefficients,
     covariance_parameters,
     of_fit,
+    shapes,
     standard_deviations,
 )
 from interlace.inference.wald import critical_value
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     from interlace.results.call import FitCall, GlmerCall
     from interlace.typing import FloatArray
 
-__all__ = ["IntervalMethod", "Parm", "Row", "Scale", "confint", "default_rows", "rows_of", "selected"]
+__all__ = ["IntervalMethod", "Parm", "Row", "Scale", "confint", "default_rows", "rows_of", "selected", "theta_name"]
 
 IntervalMethod: TypeAlias = Literal["profile", "wald", "boot"]
 Scale: TypeAlias = Literal["theta", "sd", "var"]
 Parm: TypeAlias = "str | int | Sequence[str | int] | None"
 
+#: Row of a negative binomial's theta; the name alone would be that of the covariance parameters.
+_SHAPE = "theta_nb"
 #: Simulated responses of a bootstrap.
 _NSIM = 1000
 
@@ -75,21 +78,35 @@ def rows_of(state: State, scale: Scale) -> list[Row]:
     fixed = [Row(name, p) for name, p in zip(coefficient_names(state), coefficients(state), strict=True)]
     terms = state.problem.design.terms
     if scale == "theta":
-        rows = [Row(_theta_name(terms[p.term], p), p) for p in covariance_parameters(state)]
+        rows = [Row(theta_name(terms[p.term], p), p) for p in covariance_parameters(state)]
         # Theta of a generalized model is relative to nothing.
         residual = [Row("residual", None)] if state.unit == state.sigma and state.has_scale else []
-        return rows + residual + fixed
+        return rows + residual + [Row(_SHAPE, p) for p in shapes(state)] + fixed
     squared = scale == "var"
     rows = []
     for p in standard_deviations(state, other="cov" if squared else "cor"):
         if p.kind == "sigma":
             rows.append(Row("sigma^2" if squared else "sigma", p, squared))
+        elif p.kind == "shape":
+            rows.append(Row(_SHAPE, p))
         else:
             rows.append(Row(_effect_name(terms[p.term], p, squared), p, squared and p.kind == "sd"))
     return rows + fixed
 
 
-def _theta_name(term: RandomTerm, p: Parameter) -> str:
+def theta_name(term: RandomTerm, p: Parameter) -> str:
+    """Name of an entry of theta: its grouping factor, and its effects where the term has several.
+
+    Parameters
+    ----------
+    term : RandomTerm
+    p : Parameter
+        Of the kind ``"theta"``.
+
+    Returns
+    -------
+    str
+    """
     if len(term.names) == 1:
         return term.key
     row, col = term.names[p.row], term.names[p.col]

@@ -17,12 +17,13 @@ from interlace.frames.names import suggest
 from interlace.frames.reference_grid import ReferenceGrid, reference_grid
 from interlace.inference import wald
 from interlace.inference.emmeans import FunctionSpace, LinearEstimates, average_rows, function_space
+from interlace.results.arguments import state_of_result
 from interlace.results.backtransform import Scale, scale_of
 from interlace.results.fixed import coefficient_names, coefficient_tests_of
-from interlace.results.members import Members
 
 if TYPE_CHECKING:
     from interlace.frames.design import Design
+    from interlace.results.members import Members
     from interlace.typing import DfMethod, FloatArray
 
 __all__ = ["NOT_ESTIMABLE", "EmmeansResult", "Kind", "Weighting", "check_kind", "emmeans", "end_columns", "table_text"]
@@ -235,13 +236,11 @@ def emmeans(
     1       B   60.32  3.53  5.0     51.25     69.39
     2       C   66.27  1.81  5.0     61.63     70.92
     """
-    if not isinstance(result, Members):
-        raise TypeError(f"emmeans() takes a result of interlace.fit or glmer, not {result.__class__.__name__}")
+    state = state_of_result(result)
     check_kind(type)
     if weights not in get_args(Weighting):
         raise ValueError(f"weights must be 'equal' or 'proportional', not {weights!r}")
     wald.critical_value(level)
-    state = result.state
     design = state.problem.design
     names, groups = _targets(specs, by)
     grid = reference_grid(design, at)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from interlace.results.call import FitCall, GlmerCall
     from interlace.typing import DfMethod, FloatArray
 
-__all__ = ["FixedEffects", "coefficient_names", "coefficient_tests_of", "residual_df", "test_df"]
+__all__ = ["FixedEffects", "coefficient_names", "coefficient_tests_of", "residual_df"]
 
 
 def coefficient_names(state: State) -> list[str]:
@@ -28,11 +28,6 @@ def coefficient_names(state: State) -> list[str]:
 def residual_df(state: State) -> int:
     """Residual degrees of freedom n - p of the fixed-effects part."""
     return len(state.fitted) - len(state.beta)
-
-
-def test_df(state: State, call: FitCall | GlmerCall) -> float:
-    """Degrees of freedom where there is one number for all: n - p, or infinity where tests use the normal one."""
-    return np.inf if call.df_method == "normal" else float(residual_df(state))
 
 
 def coefficient_tests_of(result: FixedEffects, ddf: DfMethod | None = None) -> CoefficientTests:

@@ -149,7 +149,6 @@ class GLMMResult(Actions):
             se=se,
             interval=interval,
             level=level,
-            df=float("inf"),
         )
 
     def update(self, formula: str | None = None, data: FrameLike | None = None, **glmer_kwargs: Any) -> GLMMResult:

@@ -41,8 +41,8 @@ class Intervals(Reports):
         ----------
         level : float
         method : {"profile", "wald", "boot"}
-            From the profile of the deviance, found by solving for the ends themselves; from standard errors (fixed
-            effects only, as in lme4); or percentiles of a parametric bootstrap.
+            From the profile of the deviance, found by solving for the ends themselves; from standard errors (not of
+            variance parameters, as in lme4); or percentiles of a parametric bootstrap.
         scale : {"theta", "sd", "var"}
             ``"theta"``: the relative Cholesky factor, with a row of ones for the residual; multiply by ``sigma`` for
             standard deviations. ``"sd"``: standard deviations, correlations and sigma under lme4's names, and the fixed
@@ -64,6 +64,10 @@ class Intervals(Reports):
         With ``scale="theta"`` the profile is that of the criterion of the fit, REML for a REML fit; with ``"sd"`` and
         ``"var"``, and for fixed effects, it is that of the likelihood, also for a REML fit, as in lme4. A profile that
         never reaches the limit gives 0 for a standard deviation and -1 or 1 for a correlation.
+
+        The row ``theta_nb`` of a fit by ``glmer_nb`` is the theta of its negative binomial distribution, which the
+        summary gives as ``Negative Binomial(...)``; lme4 has no interval for it. Its logarithm is profiled, and Wald's
+        interval is symmetric on that scale; an upper end of infinity means that the data could be Poisson's.
 
         Examples
         --------

@@ -11,7 +11,7 @@ from interlace.estimate.checks import warn
 from interlace.prediction.predict import predict
 from interlace.results.actions import Actions
 from interlace.results.call import FitCall, changed_call, design_of, state_of
-from interlace.results.fixed import test_df
+from interlace.results.fixed import coefficient_tests_of
 from interlace.results.refit import refitted
 
 if TYPE_CHECKING:
@@ -88,12 +88,13 @@ class LMMResult(Actions):
             Levels that the fit has not seen get random effects of zero; False makes them an error.
         se : bool
             Whether to give standard errors of the linear predictor: from the joint covariance of the fixed effects'
-            estimates and the random effects' modes, given the variance parameters.
+            estimates and the random effects' modes, given the variance parameters. Where no random effects are used,
+            from ``fe_cov``, which is Kenward and Roger's with ``df_method="kenward-roger"``.
         interval : {"confidence", "prediction"}, optional
             Of the linear predictor; or of a new observation of weight 1, whose residual variance is added.
         level : float
-            Confidence level of the interval, from the t distribution with n - p degrees of freedom, or from the normal
-            distribution for a fit with ``df_method="normal"``.
+            Confidence level of the interval, from the t distribution with degrees of freedom by the ``df_method`` of
+            the fit (notes), or from the normal distribution for ``df_method="normal"``.
 
         Returns
         -------
@@ -105,6 +106,12 @@ class LMMResult(Actions):
         An unseen level adds z' Psi z, the variance of its random effects, to the variance. Random effects left out
         count as zero and add nothing: for an average over groups, not for a new group.
 
+        Degrees of freedom of ``interval="confidence"`` without random effects are those of the test of x'beta for each
+        row, so that the interval is that of an estimated marginal mean. Where random effects or the residual variance
+        enter, they are Satterthwaite's for the variance v of the prediction as a whole, 2 v^2 / var(v), which is what
+        the t quantile needs: few for a new group out of six, near n for a new observation of a known one.
+        ``df_method="kenward-roger"`` uses these too, having none of its own; ``"residual"`` has n - p for everything.
+
         Examples
         --------
         >>> import interlace
@@ -112,9 +119,10 @@ class LMMResult(Actions):
         >>> new = {"Days": [0, 5], "Subject": ["308", "someone new"]}
         >>> result.predict(new, se=True, interval="prediction").round(1)
              fit    se  lower  upper
-        0  253.7  12.3  197.7  309.7
-        1  303.7  40.9  208.5  399.0
+        0  253.7  12.3  197.6  309.7
+        1  303.7  40.9  205.1  402.4
         """
+        needed = interval is not None or (se and self.call.df_method == "kenward-roger")
         return predict(
             self.state,
             newdata,
@@ -125,7 +133,7 @@ class LMMResult(Actions):
             se=se,
             interval=interval,
             level=level,
-            df=test_df(self.state, self.call),
+            tests=coefficient_tests_of(self) if needed else None,
         )
 
     def update(self, formula: str | None = None, data: FrameLike | None = None, **fit_kwargs: Any) -> LMMResult:

@@ -20,6 +20,7 @@ from interlace.estimate.lmm import fit_design
 from interlace.inference.principal_components import principal_components
 from interlace.inference.profile_parameters import covariance_parameters
 from interlace.results.arguments import state_of_result
+from interlace.results.confint import theta_name
 from interlace.results.fixed import coefficient_names
 from interlace.typing import Optimizer
 
@@ -153,11 +154,8 @@ def _available() -> list[Optimizer]:
 
 
 def _columns(state: State) -> pd.MultiIndex:
-    terms, theta = state.problem.design.terms, []
-    for p in covariance_parameters(state):
-        names = terms[p.term].names
-        inner = [names[p.row]] if p.row == p.col else [names[p.row], names[p.col]]
-        theta.append(".".join([terms[p.term].key, *inner]))
+    terms = state.problem.design.terms
+    theta = [theta_name(terms[p.term], p) for p in covariance_parameters(state)]
     fit = ["criterion", "converged", "singular", "evaluations", "message"]
     pairs = [("fit", n) for n in fit] + [("theta", n) for n in theta] + [("beta", n) for n in coefficient_names(state)]
     return pd.MultiIndex.from_tuples(pairs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import distributed
 import joblib
 import numpy as np
 import pytest
@@ -98,6 +99,16 @@ def test_an_integer_seed_gives_the_same_replicates_however_they_are_computed(sle
 def test_processes_give_the_numbers_of_one_process(dyestuff, statistic):
     one, two = (bootstrap(dyestuff, 300, seed=1, statistic=statistic, n_jobs=n_jobs) for n_jobs in (1, 2))
     np.testing.assert_array_equal(one.values, two.values)
+
+
+@pytest.mark.parametrize("statistic", [None, beta])
+def test_dask_gives_the_numbers_of_one_process(dyestuff, statistic):
+    plain = bootstrap(dyestuff, 600, seed=1, statistic=statistic, n_jobs=1)
+    with distributed.Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
+        with joblib.parallel_config(backend="dask"):
+            found = bootstrap(dyestuff, 600, seed=1, statistic=statistic)
+        assert client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.transition_log)) > 0
+    np.testing.assert_array_equal(found.values, plain.values)
 
 
 def test_a_generator_is_advanced(dyestuff):

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::interlace.ConvergenceWarning")
 
 def sleep() -> pd.DataFrame:
     frame = interlace.datasets.load("sleepstudy")
-    return frame.assign(z=np.tile([1, 3, 2, 5, 4], 36), f=np.tile(list("abc"), 60), h=np.tile(list("uvwx"), 45))
+    factors = {"f": np.tile(list("abc"), 60), "h": np.tile(list("uvwx"), 45), "two": np.repeat(list("stts"), 45)}
+    return frame.assign(z=np.tile([1, 3, 2, 5, 4], 36), **factors)
 
 
 def state_of(formula: str, data: pd.DataFrame | None = None, method: str = "ML") -> FitState:
@@ -115,6 +116,28 @@ def test_without_a_fixed_term_the_fit_is_that_of_the_shorter_formula(formula: st
             ["diag(z", "diag(Days"],
         ),
         ("(Days * z | Subject)", ["Days:z in (Days + z + Days:z | Subject)"], ["(Days + z"]),
+        ("(0 + f | Subject)", ["f in (0 + f | Subject)"], ["(1"]),
+        ("(0 + f:two | Subject)", ["f:two in (0 + f:two | Subject)"], ["(1"]),
+        (
+            "(0 + f | Subject) + (0 + Days | Subject)",
+            ["f in (0 + f | Subject)", "Days in (0 + Days | Subject)"],
+            ["(1 | Subject) + (0 + Days", "(0 + f"],
+        ),
+        (
+            "(0 + f | Subject) + (Days | Subject)",
+            ["f in (0 + f | Subject)", "Days in (Days | Subject)"],
+            ["(Days", "(0 + f | Subject) + (1"],
+        ),
+        (
+            "(0 + f | Subject) + (0 + h | Subject)",
+            ["f in (0 + f | Subject)", "h in (0 + h | Subject)"],
+            ["(0 + h", "(0 + f"],
+        ),
+        (
+            "(0 + f | Subject) + (1 | h)",
+            ["f in (0 + f | Subject)", "(1 | h)"],
+            ["(1 | h) + (1", "(0 + f"],
+        ),
     ],
 )
 def test_smaller_random_terms_are_those_of_the_shorter_formula(
@@ -126,6 +149,19 @@ def test_smaller_random_terms_are_those_of_the_shorter_formula(
     np.testing.assert_allclose(found.criterion, [other.criterion for other in others], atol=2e-6)
     n_params = [len(other.beta) + len(other.theta) + 1 for other in others]
     assert (found.n_params - found.df).tolist() == n_params
+
+
+@pytest.mark.parametrize("term", ["(0 + Days | Subject)", "(0 + Days:f | Subject)", "diag(0 + f | Subject)"])
+def test_a_term_that_does_not_contain_random_intercepts_goes_as_a_whole(term: str) -> None:
+    state = state_of(f"Reaction ~ Days + {term}")
+    found = random_deletions(state)
+    assert found.criterion[0] == without_random(state)
+    assert found.df.tolist() == [len(state.theta)]
+
+
+def test_whole_terms_of_a_factor_leave_no_intercepts() -> None:
+    state = state_of("Reaction ~ Days + (0 + f | Subject)")
+    assert random_deletions(state, reduce_terms=False).criterion[0] == without_random(state)
 
 
 def test_the_terms_of_a_formula_are_found_whatever_their_order() -> None:

@@ -147,6 +147,27 @@ def test_units_and_coding_do_not_matter() -> None:
     assert shifted == pytest.approx(full, rel=1e-6)
 
 
+@pytest.mark.parametrize("units", [1.0, 1e6])
+def test_large_units_do_not_make_sigma_known(units: float) -> None:
+    """A balanced design has 161. lmerTest has that too, and 1e22 in units of 1e-6, where it drops sigma as flat."""
+    data = interlace.datasets.load("sleepstudy").assign(y=lambda d: units * d["Reaction"])
+    found = interlace.fit("y ~ Days + (1 | Subject)", data).fe_df
+    np.testing.assert_allclose(found, [22.8101991169316, 161.0], rtol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore::interlace.ConvergenceWarning")
+@pytest.mark.parametrize(("y_units", "x_units"), [(1.0, 1.0), (1e6, 1e3), (1e-4, 1e3)])
+def test_a_singular_fit_in_any_units(y_units: float, x_units: float) -> None:
+    """Against differences of dense matrices in 60 digits; lmerTest has 6.836255, 4.792993 and 6.841864, 4.844323."""
+    rng = np.random.default_rng(1)
+    codes, x = np.repeat(np.arange(8), [3, 4, 5, 6, 4, 5, 6, 3]), rng.normal(size=36).round(2)
+    effects = rng.normal(size=8)[codes]
+    y = (2 + x + effects * (1 - 0.6 * x) + rng.normal(size=36)).round(2)
+    result = interlace.fit("y ~ x + (1 + x | g)", pd.DataFrame({"y": y_units * y, "x": x_units * x, "g": codes}))
+    assert result.is_singular
+    np.testing.assert_allclose(result.fe_df, [6.836254843547121, 4.792992910155161], rtol=1e-9)
+
+
 @pytest.mark.filterwarnings("ignore::interlace.ConvergenceWarning")
 def test_singular_fits_count_vanished_directions_as_known() -> None:
     """All variances zero leaves least squares with n - p; one zero variance leaves the model without its term."""

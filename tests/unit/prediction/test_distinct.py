@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
-import interlace
-from interlace.prediction import predict as module
 from interlace.prediction.distinct import distinct_rows
 
 
@@ -32,18 +29,3 @@ def test_few_rows(n: int) -> None:
 
 def test_mostly_distinct_rows_are_not_worth_it() -> None:
     assert distinct_rows([np.arange(10.0)], 10) is None
-
-
-def test_variances_are_those_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    df = interlace.datasets.load("sleepstudy")
-    result = interlace.fit("Reaction ~ Days + (Days | Subject)", df)
-    many = pd.concat([df, df.assign(Subject="new"), df, df.assign(Days=np.nan)], ignore_index=True)
-    plain = result.predict(many, se=True, interval="prediction")
-    monkeypatch.setattr(module, "_MANY_ROWS", 10)
-    calls = []
-    inner = module.linear_predictor_variance
-    monkeypatch.setattr(
-        module, "linear_predictor_variance", lambda state, X, *rest: calls.append(len(X)) or inner(state, X, *rest)
-    )
-    pd.testing.assert_frame_equal(result.predict(many, se=True, interval="prediction"), plain, rtol=1e-12)
-    assert calls == [190]  # 180 rows of the data, and 10 days of a new subject

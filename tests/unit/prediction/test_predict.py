@@ -151,6 +151,7 @@ def test_se_of_chosen_effects_and_with_weights(sleep, new):
 
 
 def test_intervals(slopes, new):
+    slopes = slopes.update(df_method="residual")
     table = slopes.predict(new, se=True, interval="confidence", level=0.9)
     reach = stats.t.isf(0.05, 178)
     assert list(table.columns) == ["fit", "se", "lower", "upper"]

@@ -249,6 +249,10 @@ RANOVA: dict[tuple[str, ...], dict[str, tuple[float, ...]]] = {
         "<none>": (10, -104.155609),
         "Machine in (Machine | Worker)": (5, -143.439101, 78.5669837, 5, 1.67320935e-15),
     },
+    ("Machines", "score ~ Machine + (0 + Machine | Worker)"): {
+        "<none>": (10, -104.155609),
+        "Machine in (0 + Machine | Worker)": (5, -143.439101, 78.5669837, 5, 1.67320935e-15),
+    },
     ("cake", "angle ~ recipe * temp + (temp | recipe:replicate)"): {
         "<none>": (10, -850.306587),
         "temp in (temp | recipe:replicate)": (8, -851.633740, 2.65430671, 2, 0.265231207),

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy import stats
 
 import interlace
 from interlace.errors import ConvergenceWarning, ModelError
@@ -16,6 +17,7 @@ from interlace.inference.profile import Limits
 from interlace.results import confint as module
 from interlace.results.confint import confint
 from interlace.results.profiles import profile
+from tests.glmm_fits import ticks_nb
 
 
 def table(result, *args, **kwargs):
@@ -248,3 +250,55 @@ def test_profiles_of_variances_and_theta(slopes):
     theta = profile(slopes.state, slopes.call, scale="theta")
     assert [row.name for row in theta.rows] == ["Subject.Intercept", "Subject.Days.Intercept", "Subject.Days"]
     assert list(theta.confint().index) == [row.name for row in theta.rows]
+
+
+def test_theta_of_a_negative_binomial_is_profiled_through_fits_with_known_theta() -> None:
+    result = ticks_nb()
+    table = result.confint(parm="theta_nb")
+    assert list(table.index) == ["theta_nb"]
+    assert table["estimate"].iloc[0] == result.family.theta  # type: ignore[attr-defined]
+    rises = [-2.0 * (ticks_nb(theta).llf - result.llf) for theta in table.iloc[0, 1:]]
+    assert_allclose(rises, stats.chi2.isf(0.05, 1), rtol=1e-6)
+    for scale in ("sd", "var"):
+        assert_allclose(result.confint(scale=scale, parm="theta_nb"), table)  # type: ignore[arg-type]
+    assert list(result.confint().index) == ["BROOD", "LOCATION", "theta_nb"]
+
+
+def test_theta_of_a_negative_binomial_has_wald_and_bootstrap_intervals() -> None:
+    result = ticks_nb()
+    theta, step = result.family.theta, 0.05  # type: ignore[attr-defined]
+    around = [-2.0 * ticks_nb(theta * np.exp(s)).llf for s in (-2 * step, -step, 0.0, step, 2 * step)]
+    second = float(np.dot([-1, 16, -30, 16, -1], around)) / (12 * step**2)
+    reach = np.exp(stats.norm.isf(0.025) * np.sqrt(2.0 / second))
+    found = result.confint(method="wald", parm="theta_nb").iloc[0, 1:]
+    assert_allclose(found, [theta / reach, theta * reach], rtol=1e-4)
+    drawn = result.confint(method="boot", parm="theta_nb", nsim=9, seed=1).iloc[0]
+    assert 0.5 * theta < drawn["2.5 %"] < drawn["97.5 %"] < 3.0 * theta
+
+
+@pytest.mark.filterwarnings("ignore::interlace.ConvergenceWarning")
+def test_counts_that_could_be_poissons_have_no_largest_theta() -> None:
+    rng, g = np.random.default_rng(0), np.repeat(np.arange(20), 10)
+    data = pd.DataFrame({"y": rng.poisson(np.exp(1 + 0.5 * rng.normal(size=20)[g])), "g": g})
+    result = interlace.glmer_nb("y ~ 1 + (1 | g)", data)
+    lower, upper = result.confint(parm="theta_nb").iloc[0, 1:]
+    assert upper == np.inf
+    known = interlace.glmer("y ~ 1 + (1 | g)", data, interlace.families.NegativeBinomial(lower))
+    assert -2.0 * (known.llf - result.llf) == pytest.approx(stats.chi2.isf(0.05, 1), rel=1e-5)
+    assert result.confint(method="wald", parm="theta_nb").iloc[0, 1:].isna().all()
+
+
+def test_theta_of_a_negative_binomial_that_was_given_has_no_row() -> None:
+    assert list(ticks_nb(3.0).confint(method="wald").index)[:2] == ["BROOD", "LOCATION"]
+    assert "theta_nb" not in ticks_nb(3.0).confint(method="wald").index
+
+
+def test_names_are_those_of_all_optimizers() -> None:
+    """A scalar term is named by its group in both tables."""
+    result = interlace.fit("Reaction ~ Days + (1 | Subject)", interlace.datasets.load("sleepstudy"))
+    found = interlace.allFit(result, ["auto"])
+    assert list(found["theta"].columns) == list(result.confint().index)[:-1] == ["Subject"]
+    slopes = result.update("Reaction ~ Days + (Days | Subject)")
+    names = list(interlace.allFit(slopes, ["auto"])["theta"].columns)
+    assert names == ["Subject.Intercept", "Subject.Days.Intercept", "Subject.Days"]
+    assert names == list(slopes.confint().index)[:-1]
