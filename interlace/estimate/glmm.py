@@ -263,22 +263,12 @@ def refit_glmm_rows(state: GlmmState, keep: BoolArray, *, optimizer: Optimizer =
 
 
 def _some_rows(problem: GlmmProblem, keep: BoolArray) -> GlmmProblem:
-    """The same problem with some of its rows, in the same inner basis."""
-    model = problem.model
-    trials = None if model.trials is None else model.trials[keep]
-    some = replace(model, y=model.y[keep], weights=model.weights[keep], trials=trials)
-    reason = some.family.check_response(some.y, some.weights)
+    """The same problem with some of its rows, if they can be fitted."""
+    some = problem.some_rows(keep)
+    model = some.model
+    reason = model.family.check_response(model.y, model.weights)
     if reason:
-        raise ModelError(f"without these rows the response does not fit the family {some.family.name!r}: {reason}")
-    X = problem.X[keep]
-    if FixedBasis.of(X, tol=problem.control.rank_tol).kept.size < X.shape[1]:
+        raise ModelError(f"without these rows the response does not fit the family {model.family.name!r}: {reason}")
+    if FixedBasis.of(some.X, tol=problem.control.rank_tol).kept.size < some.X.shape[1]:
         raise ModelError("the rows do not identify the fixed effects")
-    return replace(
-        problem,
-        design=problem.design.some_rows(keep),
-        model=some,
-        X=X,
-        offset=problem.offset[keep],
-        codes=[codes[keep] for codes in problem.codes],
-        Z=[Z[keep] for Z in problem.Z],
-    )
+    return some

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +23,7 @@ from interlace.errors import DataError, ModelError
 from interlace.estimate import refusals
 from interlace.estimate.control import Control
 from interlace.estimate.problem import Problem, lay_out
-from interlace.typing import FloatArray, IntArray
+from interlace.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from interlace.frames.design import Design
@@ -58,6 +58,25 @@ class GlmmProblem(Problem):
     offset: FloatArray
     codes: Sequence[IntArray]
     Z: Sequence[FloatArray]
+
+    def some_rows(self, keep: BoolArray) -> GlmmProblem:
+        """The same problem with some of its n rows, in the same inner basis; levels without rows keep their places.
+
+        Parameters
+        ----------
+        keep : ndarray of bool, shape (n,)
+        """
+        model = self.model
+        trials = None if model.trials is None else model.trials[keep]
+        return replace(
+            self,
+            design=self.design.some_rows(keep),
+            model=replace(model, y=model.y[keep], weights=model.weights[keep], trials=trials),
+            X=self.X[keep],
+            offset=self.offset[keep],
+            codes=[codes[keep] for codes in self.codes],
+            Z=[Z[keep] for Z in self.Z],
+        )
 
 
 def prepare_glmm(

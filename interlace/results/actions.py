@@ -1,9 +1,9 @@
-"""What results of every kind of model can do: draw new responses, and be saved."""
+"""What results of every kind of model can do: draw new responses, be drawn, and be saved."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlace.prediction.simulate import simulate
 from interlace.results import persist
@@ -11,6 +11,7 @@ from interlace.results.intervals import Intervals
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure, SubFigure
 
     from interlace.prediction.simulate import Seed
 
@@ -44,6 +45,41 @@ class Actions(Intervals):
         (180, 3)
         """
         return simulate(self.state, nsim, seed, conditional=conditional)
+
+    def plot(
+        self,
+        group: str | None = None,
+        *,
+        nsim: int = 250,
+        seed: Seed = 1,
+        figure: Figure | SubFigure | None = None,
+    ) -> Any:
+        """Draw one page about the fit: residuals, their spread and distribution, random effects, influence.
+
+        Parameters
+        ----------
+        group : str, optional
+            Grouping factor whose random effects are shown; by default the first, which is the one with the most levels.
+        nsim, seed
+            Of the simulations for the quantile residuals of a generalized model.
+        figure : matplotlib Figure or SubFigure, optional
+            An empty one to draw in; a new one of pyplot's by default.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes, shape (2, 3)
+            `interlace.plotting.plot_model` says what is in them, and `interlace.plotting` has each figure by itself.
+
+        Examples
+        --------
+        >>> import interlace
+        >>> result = interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy"))
+        >>> result.plot()[0, 0].get_title()
+        'Residuals against fitted values'
+        """
+        from interlace.plotting.panel import plot_model
+
+        return plot_model(self, group, nsim=nsim, seed=seed, figure=figure)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fit to a file that ``interlace.load`` reads; see ``interlace.results.persist`` for the format.

@@ -46,10 +46,12 @@ from interlace.results.call import FitCall, GlmerCall, ModelCall, design_of
 from interlace.results.columns import Arrays, decode_column, decode_index, encode_column, encode_index
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interlace.frames.design import Design
     from interlace.typing import FloatArray
 
-__all__ = ["FORMAT", "VERSION", "load", "save"]
+__all__ = ["FORMAT", "VERSION", "describe_call", "library_version", "load", "restored_call", "save"]
 
 FORMAT = "interlace-result"
 VERSION = 1
@@ -100,12 +102,7 @@ def _member(i: int) -> str:
 
 def _describe(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
     """Everything of a fit that is not an array, with the arrays put into ``arrays``."""
-    design, control = state.problem.design, call.control
-    if control is not None and control.extra_transforms:
-        raise DataError(
-            f"a fit whose formula uses extra_transforms ({', '.join(map(repr, control.extra_transforms))}) cannot be "
-            "saved, because a file must not hold functions; compute the column in the data instead, or use pickle"
-        )
+    design, described = state.problem.design, describe_call(state, call, arrays)
     # Expressions learn from rows that they may then leave out: poly(x, 2) beside log(y), lag(x).
     frame = design.complete_frame
     columns = {str(name): encode_column(frame[name], f"column|{name}", arrays) for name in frame.columns}
@@ -115,15 +112,11 @@ def _describe(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
     arrays["response"] = design.y
     if isinstance(state, GlmmState):
         arrays |= {"opt|x": state.opt.x, "state|eta": state.eta}
-    options = None if control is None else {k: v for k, v in _options(control).items() if k != "extra_transforms"}
     return {
         "format": FORMAT,
         "version": VERSION,
-        "interlace": _library_version(),
-        "model": "glmm" if isinstance(state, GlmmState) else "lmm",
-        "formula": design.formula,
-        "call": _arguments(state, call, arrays),
-        "control": options,
+        "interlace": library_version(),
+        **described,
         "columns": columns,
         "index": encode_index(frame.index, arrays),
         "n_zero_weight": design.n_zero_weight,
@@ -134,6 +127,65 @@ def _describe(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
             "checks": [asdict(check) for check in state.checks],
         },
     }
+
+
+def describe_call(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
+    """Describe what was asked for as JSON; `restored_call` makes a call of it again.
+
+    Parameters
+    ----------
+    state : FitState or GlmmState
+    call : FitCall or GlmerCall
+    arrays : dict
+        Receives weights and offset that were given as arrays, under ``call|weights`` and ``call|offset``.
+
+    Returns
+    -------
+    dict
+        ``model``, ``formula``, ``call`` and ``control``, as in the file.
+
+    Raises
+    ------
+    DataError
+        The call has functions of the user's, which a file must not hold.
+
+    Examples
+    --------
+    >>> import interlace
+    >>> result = interlace.fit("Reaction ~ Days", interlace.datasets.load("sleepstudy"), groups="Subject")
+    >>> described = describe_call(result.state, result.call, {})
+    >>> described["formula"], described["call"]["method"]
+    ('Reaction ~ Days + (1 | Subject)', 'REML')
+    >>> restored_call(described, result.model.data.frame, {}).df_method
+    'satterthwaite'
+    """
+    control = call.control
+    if control is not None and control.extra_transforms:
+        raise DataError(
+            f"a fit whose formula uses extra_transforms ({', '.join(map(repr, control.extra_transforms))}) cannot be "
+            "saved, because a file must not hold functions; compute the column in the data instead, or use pickle"
+        )
+    options = None if control is None else {k: v for k, v in _options(control).items() if k != "extra_transforms"}
+    return {
+        "model": "glmm" if isinstance(state, GlmmState) else "lmm",
+        "formula": state.problem.design.formula,
+        "call": _arguments(state, call, arrays),
+        "control": options,
+    }
+
+
+def restored_call(described: Mapping[str, Any], frame: pd.DataFrame, arrays: Mapping[str, Any]) -> FitCall | GlmerCall:
+    """Make a call of what `describe_call` said, for the data in ``frame``."""
+    arguments = dict(described["call"])
+    for name in ("weights", "offset"):
+        if isinstance(arguments[name], dict):
+            arguments[name] = arrays[arguments[name]["array"]]
+    arguments["control"] = None if described["control"] is None else Control(**described["control"])
+    if described["model"] != "glmm":
+        return FitCall(formula=described["formula"], data=frame, **arguments)
+    if isinstance(arguments["family"], dict):
+        arguments["family"] = NegativeBinomial(theta=float(arguments["family"]["theta"]))
+    return GlmerCall(formula=described["formula"], data=frame, **arguments)
 
 
 def _arguments(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
@@ -167,7 +219,8 @@ def _family_as_text(call: GlmerCall) -> dict[str, Any]:
     return {"family": text, "link": link.name}
 
 
-def _library_version() -> str:
+def library_version() -> str:
+    """Version of the library as it is installed, ``unknown`` in a bare copy of the sources."""
     try:
         return metadata.version("interlace-lme")
     except metadata.PackageNotFoundError:
@@ -241,33 +294,21 @@ def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState | GlmmState
     """Design from the model frame, state at the estimates, then the stored numbers."""
     frame = pd.DataFrame({name: decode_column(column, arrays) for name, column in meta["columns"].items()})
     frame.index = decode_index(meta["index"], arrays)
-    arguments = dict(meta["call"])
-    for name in ("weights", "offset"):
-        if isinstance(arguments[name], dict):
-            arguments[name] = arrays[arguments[name]["array"]]
-    control = None if meta["control"] is None else Control(**meta["control"])
-    if meta["model"] == "glmm":
-        return _rebuild_glmm(meta, arguments | {"data": frame, "control": control}, arrays)
-    call = FitCall(formula=meta["formula"], data=frame, control=control, **arguments)
+    call = restored_call(meta, frame, arrays)
     design = _with_response(design_of(call), arrays["response"], meta["n_zero_weight"])
-    state = at_theta(design, arrays["state|theta"], reml=call.method == "REML", control=control)
+    if isinstance(call, GlmerCall):
+        return _rebuild_glmm(call, design, meta["estimates"], arrays), call
+    state = at_theta(design, arrays["state|theta"], reml=call.method == "REML", control=call.control)
     stored = _stored(state, meta["estimates"], arrays)
     return replace(state, **stored, beta_cov=arrays["state|beta_cov"]), call
 
 
-def _rebuild_glmm(
-    meta: dict[str, Any], arguments: dict[str, Any], arrays: Arrays
-) -> tuple[FitState | GlmmState, FitCall | GlmerCall]:
-    family = arguments["family"]
-    if isinstance(family, dict):
-        arguments["family"] = NegativeBinomial(theta=float(family["theta"]))
-    call = GlmerCall(formula=meta["formula"], **arguments)
-    design = _with_response(design_of(call), arrays["response"], meta["n_zero_weight"])
+def _rebuild_glmm(call: GlmerCall, design: Design, estimates: dict[str, Any], arrays: Arrays) -> GlmmState:
     problem = prepare_glmm(design, *call.resolved(), nodes=call.nAGQ, free_theta=call.free_theta, control=call.control)
     state = state_at(problem, arrays["opt|x"])
-    state = replace(state, **_stored(state, meta["estimates"], arrays), eta=arrays["state|eta"])
+    state = replace(state, **_stored(state, estimates, arrays), eta=arrays["state|eta"])
     vars(state)["beta_cov"] = arrays["state|beta_cov"]  # where cached_property looks first
-    return state, call
+    return state
 
 
 def _with_response(design: Design, y: FloatArray, n_zero_weight: int) -> Design:
