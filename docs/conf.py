@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from importlib.metadata import version as installed_version
+from importlib.resources import files
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -22,10 +24,16 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
     "myst_parser",
+    "matplotlib.sphinxext.plot_directive",
 ]
 templates_path = ["_templates"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
-exclude_patterns = ["generated/datasets.md", "generated/tolerances.md"]
+exclude_patterns = [
+    "generated/datasets.md",
+    "generated/tolerances.md",
+    "generated/inference_tolerances.md",
+    "generated/diagnostics_tolerances.md",
+]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
@@ -36,6 +44,12 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
+
+# The gallery is drawn from the code on its page.
+plot_include_source = True
+plot_html_show_source_link = False
+plot_html_show_formats = False
+plot_formats = [("png", 90)]
 
 html_theme = "furo"
 html_title = f"interlace {release}"
@@ -64,16 +78,20 @@ def write_dataset_table() -> None:
     write_table("datasets", ["name", "rows", "content", "typical model", "from"], rows)
 
 
-def write_tolerance_table() -> None:
-    """The limits of the comparison with lme4 and their reasons."""
+def write_tolerance_tables() -> None:
+    """The limits of the comparison with lme4, and with R's packages for tests and intervals, with their reasons."""
     from interlace.rbridge.agreement import limits
 
-    rows = [
-        [name.replace("_", " "), f"{entry['limit']:.0e}" if entry["limit"] else "0", entry["unit"], entry["reason"]]
-        for name, entry in limits().items()
-    ]
-    write_table("tolerances", ["quantity", "limit", "in units of", "why"], rows)
+    text = (files("interlace.rbridge") / "tolerances.toml").read_text("utf-8")
+    tables = {"tolerances": limits()}
+    tables |= {f"{part}_tolerances": tomllib.loads(text)[part] for part in ("inference", "diagnostics")}
+    for table, entries in tables.items():
+        rows = [
+            [name.replace("_", " "), f"{entry['limit']:.0e}" if entry["limit"] else "0", entry["unit"], entry["reason"]]
+            for name, entry in entries.items()
+        ]
+        write_table(table, ["quantity", "limit", "in units of", "why"], rows)
 
 
 write_dataset_table()
-write_tolerance_table()
+write_tolerance_tables()

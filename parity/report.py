@@ -15,6 +15,9 @@ from parity.bridge import Bridge, generated_cases, recorded
 from parity.case import Case
 from parity.catalogue import CASES
 from parity.compare import Comparison, compare_case
+from parity.diagnostics_report import diagnostics_agree, diagnostics_json, diagnostics_markdown, diagnostics_of
+from parity.inference_plans import PLANS
+from parity.inference_report import compare_plans, inference_json, inference_markdown
 
 __all__ = ["OUT", "markdown", "report", "run", "table_of"]
 
@@ -47,12 +50,27 @@ def worst(table: pd.DataFrame) -> pd.DataFrame:
     return judged.loc[judged.groupby("quantity", sort=False)["margin"].idxmin()].reset_index(drop=True)
 
 
-def markdown(comparisons: Sequence[Comparison], source: str) -> str:
-    """Write the report as Markdown: worst margins first, then every model and quantity."""
+def markdown(comparisons: Sequence[Comparison], source: str, more: Sequence[str] = ()) -> str:
+    """Write the report as Markdown: worst margins first, then every model and quantity.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+    source : str
+        Which R.
+    more : sequence of str
+        Lines about tests, intervals and diagnostics.
+
+    Returns
+    -------
+    str
+    """
     table = table_of(comparisons)
     failed = table[~table["agrees"]]
     lines = ["# Agreement with lme4", "", f"{len(comparisons)} models; {source}.", ""]
-    lines.append("Every quantity is within its limit." if failed.empty else f"**{len(failed)} beyond their limits.**")
+    lines.append(
+        "Every quantity of the fits is within its limit." if failed.empty else f"**{len(failed)} beyond their limits.**"
+    )
     lines += ["", "## Worst margin of each quantity", "", *_rows(worst(table))]
     lines += ["", "## Criterion: interlace's minus lme4's", "", *_criteria(comparisons)]
     better = [one for one in comparisons if not one.table.judged]
@@ -61,7 +79,7 @@ def markdown(comparisons: Sequence[Comparison], source: str) -> str:
         lines += [f"- {one.case.name}: interlace's criterion is lower by {one.table.gain:.3g}" for one in better]
     if not failed.empty:
         lines += ["", "## Beyond the limit", "", *_rows(failed)]
-    lines += ["", "## All models", ""]
+    lines += [*more, "", "## All models", ""]
     lines += [
         f"- `{one.case.name}` ({_kind(one.case)}): `{one.case.formula}`. {one.case.about}." for one in comparisons
     ]
@@ -122,11 +140,17 @@ def report(bridge: Bridge, names: Sequence[str] = ()) -> tuple[str, bool]:
         for case in generated_cases(folder)
     ]
     everything = [*comparisons, *random]
+    findings, verdicts = compare_plans([plan for plan in PLANS if not names or plan.name in names], bridge)
+    diagnosed = diagnostics_of(bridge, names)
     OUT.mkdir(exist_ok=True)
-    text = markdown(everything, bridge.describe())
+    more = [*inference_markdown(findings, verdicts), *diagnostics_markdown(*diagnosed)]
+    text = markdown(everything, bridge.describe(), more)
+    content = _as_json(everything, bridge.describe()) | {"inference": inference_json(findings, verdicts)}
+    content |= {"diagnostics": diagnostics_json(*diagnosed)}
     (OUT / "report.md").write_text(text)
-    (OUT / "report.json").write_text(json.dumps(_as_json(everything, bridge.describe()), indent=1))
-    return text.split("\n## All models")[0], all(one.table.agrees for one in everything)
+    (OUT / "report.json").write_text(json.dumps(content, indent=1))
+    agrees = all(one.table.agrees for one in everything) and all(one.gap.agrees for one in findings)
+    return text.split("\n## All models")[0], agrees and diagnostics_agree(*diagnosed)
 
 
 def _as_json(comparisons: Sequence[Comparison], source: str) -> dict[str, Any]:
