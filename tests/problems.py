@@ -19,6 +19,8 @@ from interlace.core.terms import Term, gather_blocks, split_theta
 
 Array = NDArray[np.float64]
 KINDS = ("one", "slopes", "split", "nested", "nested3", "crossed", "crossed-slopes", "mixed")
+#: Shapes of tiny problems: one slope, two, and one beside intercepts of a crossed factor.
+TINY = ("tiny", "tiny-wide", "tiny-crossed")
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,25 @@ def random_problem(rng: np.random.Generator, kind: str, n: int = 72) -> Problem:
         size = float(rng.choice([0.0, 0.1, 0.5, 1.0, 3.0]))
         b = size * rng.normal(size=(t.n_levels, t.k)) @ rng.normal(size=(t.k, t.k))
         y = y + (t.Z * b[t.codes]).sum(axis=1)
+    return Problem(kind, tuple(terms), X, y)
+
+
+def tiny_problem(rng: np.random.Generator, kind: str) -> Problem:
+    """A problem of one of :data:`TINY`: 10 to 45 rows in 3 to 8 groups, with slopes, variances often zero."""
+    k = 3 if kind == "tiny-wide" else 2
+    q = int(rng.integers(3, 9))
+    least = max(10, k * q + 1)
+    n = int(rng.integers(least, max(least + 1, 46)))
+    g = np.arange(n) % q if rng.random() < 0.5 else np.concatenate([np.arange(q), rng.integers(0, q, n - q)])
+    Z = np.column_stack([np.ones(n), rng.normal(size=n) + float(rng.choice([0.0, 1.0])), rng.normal(size=n)])[:, :k]
+    X = Z[:, :2]
+    sd = rng.choice([0.0, 0.3, 1.0, 2.0], k)
+    y = X @ rng.normal(size=2) + (Z * (sd * rng.normal(size=(q, k)))[g]).sum(axis=1) + rng.normal(size=n)
+    terms = [term("g", g, Z)]
+    if kind == "tiny-crossed":
+        h = rng.integers(0, 3, n)
+        y += float(rng.choice([0.0, 1.0])) * rng.normal(size=3)[h]
+        terms.append(term("h", h, np.ones((n, 1))))
     return Problem(kind, tuple(terms), X, y)
 
 

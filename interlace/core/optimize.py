@@ -12,6 +12,7 @@ from interlace.core.boundary import find_escape
 from interlace.core.covariance import singular_values
 from interlace.core.newton import minimize_newton, newton_step
 from interlace.core.optsummary import OptSummary
+from interlace.core.rivals import few_rows, other_points, smaller_points
 from interlace.core.target import D, P, Target
 from interlace.typing import FloatArray, Optimizer
 
@@ -29,11 +30,14 @@ class Settings:
     max_iterations : int
     max_restarts : int
         Times that the boundary test may send the optimizer on.
+    correction : ndarray, shape (r, r), or None
+        Newton: what the approximate Hessian lacks at the starting points, if that is known.
     """
 
     tol: float = 1e-12
     max_iterations: int = 100
     max_restarts: int = 10
+    correction: FloatArray | None = None
 
 
 _Algorithm: TypeAlias = Callable[[Target[P, D], FloatArray, Settings], tuple[OptSummary, P, D]]
@@ -47,6 +51,7 @@ def minimize(
     settings: Settings,
     rivals: Sequence[FloatArray] = (),
     far: bool = True,
+    rows: int | None = None,
 ) -> tuple[OptSummary, P]:
     """Minimize a deviance; the result passes the boundary test or says that it does not.
 
@@ -62,6 +67,8 @@ def minimize(
         optima.
     far : bool
         Whether such a likelihood is cheap enough to start from far away as well.
+    rows : int, optional
+        Rows of the data; if they are few, regular fits get a second opinion too.
 
     Returns
     -------
@@ -73,7 +80,7 @@ def minimize(
     starts = sorted([x, *rivals], key=target) if rivals else [x]
     summary, point = _run_to_proof(target, starts[0], _ALGORITHMS[optimizer], settings)
     if optimizer == "auto" and target.structure.n_theta > 1:
-        for start in _second_opinions(target, point, starts, far=far):
+        for start in _second_opinions(target, summary.x, point, starts, far=far, rows=rows):
             if not np.isfinite(target(start)):
                 continue
             other, other_point = _run_to_proof(target, start, _newton, settings)
@@ -86,12 +93,17 @@ def minimize(
 
 
 def _second_opinions(
-    target: Target[P, D], point: P, starts: Sequence[FloatArray], *, far: bool
+    target: Target[P, D], x: FloatArray, point: P, starts: Sequence[FloatArray], *, far: bool, rows: int | None
 ) -> Sequence[FloatArray]:
-    """Where to start again: degenerate fits and restricted covariances are where likelihoods have several optima."""
-    if _singular(point) or any(block.restricted for block in target.structure.blocks):
-        return [*starts[1:], *_other_starts(target, starts[0], far=far)]
-    return []
+    """Where to start again after a fit at ``x``."""
+    structure = target.structure
+    theta, others = x[: structure.n_theta], starts[0][structure.n_theta :]
+    points: list[FloatArray] = []
+    if _singular(point) or any(block.restricted for block in structure.blocks):
+        points = other_points(structure, [starts[0][: structure.n_theta]], far=far)
+    elif rows is not None and few_rows(structure, rows):
+        points = smaller_points(structure, theta)
+    return [*starts[1:], *(np.concatenate([point, others]) for point in points)] if points else []
 
 
 def _run_to_proof(
@@ -127,22 +139,6 @@ def _singular(point: P) -> bool:
     return any(singular_values(L)[0] < _SINGULAR for L in point.L)
 
 
-#: Number of parameters up to which runs are cheap enough to start from far away as well.
-_FEW = 12
-
-
-def _other_starts(target: Target[P, D], x: FloatArray, *, far: bool) -> list[FloatArray]:
-    """Identity factors, where lme4 starts; large and small variances exchanged, as rival optima often do; far out."""
-    n_theta = target.structure.n_theta
-    theta, others = x[:n_theta], x[n_theta:]
-    identity = np.zeros(n_theta)
-    for block in target.structure.blocks:
-        identity[block.slots[block.rows == block.cols]] = 1.0
-    exchanged = identity * np.clip(1.0 / np.maximum(np.abs(theta), 1e-3), 0.05, 20.0)
-    starts = [identity, exchanged, *([3.0 * identity, 10.0 * identity] if far and n_theta <= _FEW else [])]
-    return [np.concatenate([start, others]) for start in starts]
-
-
 def _leave_boundary(target: Target[P, D], summary: OptSummary, point: P, d: D) -> FloatArray | None:
     """Point with a lower deviance off the boundary, or None when there is none to be seen."""
     if summary.gradient_norm < _FLAT and all(singular_values(L)[0] > _REGULAR for L in point.L):
@@ -174,7 +170,8 @@ def _tidied(target: Target[P, D], x: FloatArray) -> FloatArray:
 
 
 def _newton(target: Target[P, D], x: FloatArray, settings: Settings) -> tuple[OptSummary, P, D]:
-    return minimize_newton(target, x, tol=settings.tol, max_iterations=settings.max_iterations)
+    limit, correction = settings.max_iterations, settings.correction
+    return minimize_newton(target, x, tol=settings.tol, max_iterations=limit, correction=correction)
 
 
 def _bounds(target: Target[P, D], size: int) -> list[tuple[float | None, float | None]]:

@@ -90,7 +90,7 @@ def optimize(
     start, *rivals = starting_points(problem.cp, reml=problem.reml) if given is None else [given]
     control = problem.control
     settings = Settings(control.tol, control.max_iterations, control.max_restarts)
-    summary, e = minimize(target, start, optimizer=optimizer, settings=settings, rivals=rivals)
+    summary, e = minimize(target, start, optimizer=optimizer, settings=settings, rivals=rivals, rows=problem.cp.n)
     checks.residual_left(problem, e)
     return summary, e
 

@@ -320,7 +320,7 @@ def _curve(
     others = []
     for point in points:
         v = section.values(point)
-        others.append(estimates(split_theta(state.problem.shapes, v.theta), v.unit, v.sigma, v.beta, table))
+        others.append(estimates(split_theta(state.problem.shapes, v.theta), v.unit, v.sigma, v.beta, table, v.shape))
     zeta = [p.zeta(-1.0) for p in reversed(below)] + [0.0] + [p.zeta(1.0) for p in above]
     values = np.array([section.natural(p.s) for p in points])
     return Curve(parameter, values, np.array(zeta), np.array(others)), points

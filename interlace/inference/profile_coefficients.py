@@ -54,6 +54,14 @@ class LinearCoefficient(ProfileSection):
         """Zero: theta hardly changes with a coefficient."""
         return np.zeros(self._theta.size)
 
+    def join(self, found: Solved) -> FloatArray:
+        """All parameters of the deviance at a point of the profile: theta."""
+        return found.z
+
+    def split(self, x: FloatArray) -> FloatArray:
+        """Free coordinates: theta."""
+        return x
+
     def solve(self, s: float, z: FloatArray, tol: float) -> Solved:
         """Minimize over theta."""
         inner = (s - self._center) / self._unit

@@ -10,7 +10,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from interlace.core.covariance import entries
+from interlace.core.dispersion import FreeTheta
 from interlace.estimate.derived import term_factors
+from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.state import State
 from interlace.typing import FloatArray
 
@@ -21,10 +23,11 @@ __all__ = [
     "covariance_parameters",
     "estimates",
     "of_fit",
+    "shapes",
     "standard_deviations",
 ]
 
-Kind: TypeAlias = Literal["theta", "sd", "cor", "cov", "sigma", "beta"]
+Kind: TypeAlias = Literal["theta", "sd", "cor", "cov", "sigma", "shape", "beta"]
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,11 @@ class Parameter:
 
     Attributes
     ----------
-    kind : {"theta", "sd", "cor", "cov", "sigma", "beta"}
+    kind : {"theta", "sd", "cor", "cov", "sigma", "shape", "beta"}
         Entry of a relative covariance factor; standard deviation, correlation or covariance of random effects;
-        residual standard deviation; fixed effect.
+        residual standard deviation; theta of a negative binomial response; fixed effect.
     term : int
-        Number of the random-effects term; -1 for the last two kinds.
+        Number of the random-effects term; -1 for the last three kinds.
     row, col : int
         Entry of the factor, or the two effects (``row >= col``); ``row`` is the number of a fixed effect.
     """
@@ -63,7 +66,7 @@ def covariance_parameters(state: State) -> list[Parameter]:
 
 
 def standard_deviations(state: State, *, other: Literal["cor", "cov"] = "cor") -> list[Parameter]:
-    """Standard deviations and correlations (or covariances) in the order of theta, then sigma if there is one.
+    """Standard deviations and correlations (or covariances) in the order of theta, then sigma or `shapes`, if any.
 
     Parameters
     ----------
@@ -72,7 +75,18 @@ def standard_deviations(state: State, *, other: Literal["cor", "cov"] = "cor") -
         What to give for two effects of one term.
     """
     out = _of_terms(state, "sd", other)
-    return [*out, Parameter("sigma")] if state.has_scale else out
+    return [*out, Parameter("sigma")] if state.has_scale else [*out, *shapes(state)]
+
+
+def shapes(state: State) -> list[Parameter]:
+    """Theta of a negative binomial response, if it was estimated."""
+    return [] if _shape(state) is None else [Parameter("shape")]
+
+
+def _shape(state: State) -> float | None:
+    if not isinstance(state, GlmmState) or not isinstance(state.model, FreeTheta):
+        return None
+    return state.model.theta
 
 
 def coefficients(state: State) -> list[Parameter]:
@@ -81,7 +95,12 @@ def coefficients(state: State) -> list[Parameter]:
 
 
 def estimates(
-    factors: Sequence[FloatArray], unit: float, sigma: float, beta: FloatArray, parameters: Sequence[Parameter]
+    factors: Sequence[FloatArray],
+    unit: float,
+    sigma: float,
+    beta: FloatArray,
+    parameters: Sequence[Parameter],
+    shape: float | None = None,
 ) -> FloatArray:
     """Find the values of parameters.
 
@@ -93,6 +112,8 @@ def estimates(
         What the factors are relative to, and the residual standard deviation.
     beta : ndarray, shape (p,)
     parameters : sequence of Parameter, length r
+    shape : float, optional
+        Theta of a negative binomial response; needed if it is among the parameters.
 
     Returns
     -------
@@ -112,6 +133,8 @@ def estimates(
         match parameter.kind:
             case "sigma":
                 out[i] = sigma
+            case "shape":
+                out[i] = math.nan if shape is None else shape
             case "beta":
                 out[i] = beta[parameter.row]
             case "theta":
@@ -135,4 +158,4 @@ def _from_factor(L: FloatArray, unit: float, parameter: Parameter) -> float:
 
 def of_fit(state: State, parameters: Sequence[Parameter]) -> FloatArray:
     """Values of parameters at the estimates of a fit, shape (r,)."""
-    return estimates(term_factors(state), state.unit, state.sigma, state.beta, parameters)
+    return estimates(term_factors(state), state.unit, state.sigma, state.beta, parameters, _shape(state))

@@ -86,8 +86,8 @@ class Section(Protocol):
     def bounds(self) -> tuple[float, float]:
         """Range of s."""
 
-    def rivals(self, z: FloatArray) -> list[FloatArray]:
-        """Where a minimization that ended at ``z`` should start again, if it may have several minima."""
+    def rivals(self, found: Solved) -> list[FloatArray]:
+        """Where a minimization that ended at ``found`` should start again, if it may have several minima."""
 
     def drift(self) -> FloatArray:
         """Derivative of z by s at the estimate, shape (r,)."""
@@ -180,7 +180,7 @@ class Path:
 
     def lower(self, found: Solved) -> Solved | None:
         """Another minimum at the same s that is lower; the path goes on from there."""
-        others = [self._section.solve(found.s, z, _COARSE) for z in self._section.rivals(found.z)]
+        others = [self._section.solve(found.s, z, _COARSE) for z in self._section.rivals(found)]
         lowest = min(others, key=lambda other: other.rise, default=found)
         if not lowest.rise < found.rise - _LOWER:
             return None
@@ -247,14 +247,14 @@ def crossing(path: Path, level: float) -> Solved:
             found, gap, outside = other, other.rise - level, None
         if gap < 0.0:
             inside = found
-            if found.s == path.bound:
-                return found
             if abs(s - start.s) > _FARTHEST * step:
                 return _never(found, direction)
         else:
             outside = found
         if outside is not None and (other := path.joined(inside, outside)) is not None:
             inside, outside = (other, None) if other.rise < level else (inside, other)
+        if outside is None and inside.s == path.bound:
+            return inside
         proposed = _proposal(path, inside, outside, level, careful=tries % 5 == 4)
         if proposed == s:
             break

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from interlace.core.dispersion import FreeDispersion
+from interlace.core.covariance import singular_values
+from interlace.core.dispersion import FreeDispersion, FreeTheta
+from interlace.core.rivals import other_points
 from interlace.core.scaling import convert_theta
 from interlace.core.terms import split_theta
 from interlace.estimate.glmm import optimize as optimize_glmm
@@ -28,6 +30,9 @@ from interlace.typing import FloatArray
 
 __all__ = ["ProfileSection", "RestrictedSection", "Surface", "Values", "restricted_section", "surface"]
 
+#: Singular value of a factor, in standard units, below which it counts as singular.
+_SINGULAR = 1e-4
+
 
 @dataclass(frozen=True)
 class Values:
@@ -39,12 +44,15 @@ class Values:
     unit, sigma : float
         What theta is relative to, and the residual standard deviation.
     beta : ndarray, shape (p,)
+    shape : float or None
+        Theta of a negative binomial response, where it was estimated.
     """
 
     theta: FloatArray
     unit: float
     sigma: float
     beta: FloatArray
+    shape: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,15 +135,32 @@ class ProfileSection(Section):
         """Range of s."""
         return self._bounds
 
-    def rivals(self, z: FloatArray) -> list[FloatArray]:
-        """Where a minimization that ended at ``z`` should start again: with correlations it may have several minima."""
-        if not any(k > 1 and structure == "unstructured" for k, structure in self.problem.shapes):
-            return []
-        starts = [self.start.z]
-        for place in self.squares:
-            starts.append(z.copy())
-            starts[-1][place] = 0.0
+    def rivals(self, found: Solved) -> list[FloatArray]:
+        """Where to start a minimization again: with correlations, or at a variance of zero, it may have several minima.
+
+        A column of a factor that is zero stays so whatever lies further away: there the gradient vanishes, and the
+        second derivatives only tell what a small variance would do.
+        """
+        starts = []
+        if any(k > 1 and structure == "unstructured" for k, structure in self.problem.shapes):
+            starts.append(self.start.z)
+            for place in self.squares:
+                starts.append(found.z.copy())
+                starts[-1][place] = 0.0
+        structure, x = self.problem.structure, self.join(found)
+        theta = x[: structure.n_theta]
+        if structure.n_theta > 1 and any(singular_values(L)[0] < _SINGULAR for L in structure.factors(theta)):
+            for point in other_points(structure, [theta], far=False):
+                starts.append(self.split(np.concatenate([point, x[structure.n_theta :]])))
         return starts
+
+    def join(self, found: Solved) -> FloatArray:
+        """All parameters of the deviance at a point of the profile, theta first."""
+        raise NotImplementedError
+
+    def split(self, x: FloatArray) -> FloatArray:
+        """Free coordinates of parameters of the deviance, whatever value they give to the fixed one."""
+        raise NotImplementedError
 
     def natural(self, s: float) -> float:
         """Value of the parameter on the user's scale."""
@@ -143,6 +168,8 @@ class ProfileSection(Section):
             return math.sin(s)
         if self.parameter.kind == "sigma":
             return self.sigma(s)
+        if self.parameter.kind == "shape":
+            return math.exp(s) if s < self.bounds[1] else math.inf
         return s
 
     def values(self, solved: Solved) -> Values:
@@ -206,6 +233,14 @@ class RestrictedSection(ProfileSection):
         """Derivative of z by s at the estimate."""
         return self._at_start[1]
 
+    def join(self, found: Solved) -> FloatArray:
+        """All parameters of the deviance at a point of the profile, theta first."""
+        return self._restriction.join(found.s, found.z)
+
+    def split(self, x: FloatArray) -> FloatArray:
+        """Free coordinates of parameters of the deviance, whatever value they give to the fixed one."""
+        return self._restriction.split(x)[1]
+
     def solve(self, s: float, z: FloatArray, tol: float) -> Solved:
         """Minimize over the other parameters."""
         at = Restricted(self._deviance, self._restriction, s)
@@ -228,7 +263,8 @@ class RestrictedSection(ProfileSection):
         beta = x[n_theta : n_theta + p] if self.problem.nodes else inner.gamma
         free = isinstance(self.problem.model, FreeDispersion)
         sigma = self.sigma(0.5 * float(x[-1])) if free else 1.0
-        return Values(self.theta(x), 1.0, sigma, self.problem.basis.backward(beta))
+        shape = math.exp(x[-1]) if isinstance(self.problem.model, FreeTheta) else None
+        return Values(self.theta(x), 1.0, sigma, self.problem.basis.backward(beta), shape)
 
 
 def restricted_section(parameter: Parameter, found: Surface) -> RestrictedSection | None:
@@ -309,10 +345,14 @@ def _pair_section(parameter: Parameter, found: Surface) -> RestrictedSection | N
 
 
 def _rest_section(parameter: Parameter, found: Surface) -> RestrictedSection:
-    """Sigma, or a coefficient of a generalized model."""
+    """Sigma, a negative binomial's theta, or a coefficient of a generalized model."""
     problem, x = found.problem, found.x(found.problem)
-    normal = np.zeros(x.size)
-    if parameter.kind == "sigma":
+    normal, upper = np.zeros(x.size), math.inf
+    if isinstance(problem, GlmmProblem) and parameter.kind == "shape":
+        assert isinstance(problem.model, FreeTheta)
+        normal[-1], pivot, upper = 1.0, x.size - 1, math.log(problem.model.ceiling)
+        x[-1] = min(x[-1], upper)
+    elif parameter.kind == "sigma":
         normal[-1] = 1.0 if isinstance(problem, LinearProblem) else 0.5
         pivot = x.size - 1
     else:
@@ -320,7 +360,7 @@ def _rest_section(parameter: Parameter, found: Surface) -> RestrictedSection:
         normal[where] = problem.basis.backward(np.eye(where.size))[parameter.row]
         pivot = int(np.argmax(np.abs(normal)))
     deviance = _unprofiled(problem) if isinstance(problem, LinearProblem) else _deviance(problem)
-    return RestrictedSection(parameter, problem, deviance, Plane(normal, pivot), x, (-math.inf, math.inf))
+    return RestrictedSection(parameter, problem, deviance, Plane(normal, pivot), x, (-math.inf, upper))
 
 
 def _deviance(problem: LinearProblem | GlmmProblem) -> Any:

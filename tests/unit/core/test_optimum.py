@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from scipy import optimize as scipy_optimize
 from threadpoolctl import threadpool_info
 
 from interlace.core import blas, optimize
@@ -15,9 +16,21 @@ from interlace.core.crossproducts import CrossProducts
 from interlace.core.newton import minimize_newton, newton_step
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
+from interlace.core.rivals import few_rows, smaller_points
 from interlace.core.scaling import FixedBasis, Response
 from interlace.core.start import starting_points
-from tests.problems import KINDS, Array, Problem, random_problem, random_theta, term
+from tests.problems import (
+    KINDS,
+    Array,
+    Problem,
+    dense_value,
+    factors_of,
+    marginal,
+    random_problem,
+    random_theta,
+    term,
+    tiny_problem,
+)
 
 AUTO = {"optimizer": "auto", "settings": Settings()}
 
@@ -330,3 +343,58 @@ def test_blas_is_restored_after_an_error():
         raise RuntimeError
     assert blas_threads() == before
     assert blas._controller() is blas._controller()
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed", "reml"),
+    [("tiny", 134, True), ("tiny", 1709, False), ("tiny-wide", 903, False)],
+)
+def test_few_rows_get_a_second_opinion(kind, seed, reml):
+    """The moments lead to a regular optimum that is not the lowest; a general optimizer on dense matrices as judge."""
+    problem = inner(tiny_problem(np.random.default_rng(seed), kind))
+    start = starting_points(problem.cross_products(), reml=reml)[0]
+    alone, _ = minimize(objective_of(problem, reml=reml), start, **AUTO)
+    better, e = minimize(objective_of(problem, reml=reml), start, **AUTO, rows=problem.y.size)
+    judge = min(
+        scipy_optimize.minimize(
+            lambda theta: dense_value(problem, marginal(problem, factors_of(problem, theta)), reml=reml),
+            theta,
+            method="L-BFGS-B",
+        ).fun
+        for theta in starts(problem, 12)
+    )
+    assert alone.value > judge + 1e-3
+    assert better.value == pytest.approx(judge, abs=1e-5)
+    assert objective_of(problem, reml=reml).value(e) == pytest.approx(better.value, abs=1e-9)
+
+
+def test_which_problems_have_few_rows():
+    structure = sample("slopes", 0).cross_products().structure
+    effects = structure.blocks[0].size
+    assert few_rows(structure, 50) == (effects < 50)
+    assert not few_rows(structure, 51)
+    assert not few_rows(structure, effects)
+    assert not few_rows(sample("crossed", 0).cross_products().structure, 40)
+
+
+def test_more_rows_get_no_second_opinion():
+    """Regular fits of ordinary size take no time for it."""
+    objective, again = (objective_of(one_way(slope=True)) for _ in range(2))
+    start = starting_points(objective.cp, reml=True)[0]
+    assert minimize(objective, start, **AUTO, rows=90)[0].evaluations == minimize(again, start, **AUTO)[0].evaluations
+
+
+@pytest.mark.parametrize("kind", ["slopes", "split", "nested3"])
+def test_smaller_points_have_one_direction_less(kind):
+    problem = sample(kind, 2)
+    structure = problem.cross_products().structure
+    theta = random_theta(np.random.default_rng(2), problem)
+    small, narrow = smaller_points(structure, theta)
+    for block in structure.blocks:
+        np.testing.assert_allclose(block.factor(small), 0.1 * np.eye(block.k))
+        for _, where in block.members:
+            before, after = (np.linalg.svd(block.factor(x)[where, where])[1] ** 2 for x in (theta, narrow))
+            factors = np.full(before.size, 0.25)
+            if before.size > 1:
+                factors[-1] = 0.0025
+            np.testing.assert_allclose(after, factors * before + 1e-4, rtol=1e-8)

@@ -26,7 +26,7 @@ from interlace.inference.profile_parameters import (
     of_fit,
     standard_deviations,
 )
-from tests.problems import Problem, factors_of, frame_of, marginal, random_problem
+from tests.problems import Problem, factors_of, frame_of, marginal, random_problem, random_theta
 
 QUANTILE = 3.841458820694124
 
@@ -125,17 +125,18 @@ def dense_deviance(problem: Problem, values: np.ndarray, known: tuple[int, float
     return float(2 * np.log(np.diagonal(half)).sum() + residual @ residual + y.size * np.log(2 * np.pi))
 
 
-def brute_force(problem: Problem, parameter: Parameter, value: float, start: np.ndarray) -> float:
+def brute_force(problem: Problem, parameter: Parameter, value: float, start: np.ndarray, further: int = 0) -> float:
     """Least dense deviance with a parameter at a value, by a general constrained optimizer from several points."""
     rng = np.random.default_rng(0)
     starts = [start, 0.5 * start + 0.2, start + 0.3 * rng.normal(size=start.size)]
+    starts += [np.append(random_theta(rng, problem, size), start[-1]) for size in np.geomspace(0.5, 2.0, further)]
     if parameter.kind == "beta":
         known = (parameter.row, value)
         runs = [optimize.minimize(lambda v: dense_deviance(problem, v, known), s, method="L-BFGS-B") for s in starts]
         return min(run.fun for run in runs)
 
     def off(values):
-        factors, sigma = factors_of(problem, values[:-1]), float(np.exp(values[-1]))
+        factors, sigma = factors_of(problem, values[:-1]), float(np.exp(np.clip(values[-1], -6.0, 6.0)))
         return estimates(factors, 1.0, sigma, np.empty(0), [parameter])[0] - value
 
     best = np.inf
@@ -176,6 +177,24 @@ def test_limits_by_brute_force(kind, seed):
                 assert abs(rise - QUANTILE) < 1e-6
                 assert_allclose(brute_force(problem, parameter, end, start) - least, QUANTILE, atol=2e-5)
     assert interior >= 2 * len(coefficients(state)) + 3
+
+
+@pytest.mark.parametrize(("kind", "seed"), [("slopes", 0), ("crossed-slopes", 8)])
+def test_limits_around_singular_fits(kind, seed):
+    """A variance that is zero along the path is a local minimum over the others, from which no slope leads away."""
+    problem = random_problem(np.random.default_rng(seed), kind, n=40)
+    formula, df = frame_of(problem)
+    with pytest.warns(interlace.ConvergenceWarning, match="singular"):
+        state = interlace.fit(formula, df, method="ML").state
+    table = [p for p in all_of(state) if p.kind != "cor"]
+    found = profile_limits(state, table)
+    assert not found.failed.any()
+    start = np.append(state.theta * state.sigma, np.log(state.sigma))
+    least = dense_deviance(problem, start)
+    for parameter, ends, rises in zip(table, found.ends, found.rises, strict=True):
+        for end, rise in zip(ends, rises, strict=True):
+            if rise > QUANTILE - 1e-6:
+                assert_allclose(brute_force(problem, parameter, end, start, 6) - least, QUANTILE, atol=2e-5)
 
 
 @pytest.mark.parametrize("method", ["ML", "REML"])
@@ -352,6 +371,28 @@ def test_profiles_with_plateaus(kind, seed, correlation):
     assert not found.failed.any()
     for end, rise in zip(found.ends[0], found.rises[0], strict=True):
         assert rise < QUANTILE if abs(end) == 1.0 else abs(rise - QUANTILE) < 1e-6
+
+
+def test_bound_behind_a_plateau():
+    """From afar the minimization at a correlation of -1 ends above the level; the lowest deviance there is below it."""
+    rng = np.random.default_rng(3019)
+    q, m = rng.integers(4, 10), rng.integers(3, 7)
+    g = np.repeat(np.arange(q), m)
+    x = rng.normal(size=q * m) + rng.choice([0.0, 1.0])
+    sd = rng.choice([0, 0.3, 1.0], 2)
+    y = 1 + 0.5 * x + rng.normal(size=q * m) + sd[0] * rng.normal(size=q)[g] + sd[1] * rng.normal(size=q)[g] * x
+    state = interlace.fit("y ~ x + (x | g)", {"y": y, "x": x, "g": g}, method="ML").state
+    found = profile_limits(state, [Parameter("cor", 0, 1, 0)])
+    run = optimize.minimize(
+        lambda v: state_at(state.problem, np.array([v[0], -v[1], 0.0])).criterion,
+        [1.0, 0.5],
+        method="L-BFGS-B",
+        bounds=[(0, None)] * 2,
+    )
+    assert run.fun - state.criterion < QUANTILE - 0.5
+    assert found.ends[0, 0] == -1.0
+    assert not found.failed.any()
+    assert_allclose(found.rises[0, 0], run.fun - state.criterion, atol=1e-5)
 
 
 def test_plateau_below_the_level():

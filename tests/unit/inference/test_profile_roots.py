@@ -35,7 +35,7 @@ class Known:
     def drift(self):
         return np.array([math.cos(self.at)])
 
-    def rivals(self, z):
+    def rivals(self, found):
         return self.others
 
     def solve(self, s, z, tol):
