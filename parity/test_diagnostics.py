@@ -119,7 +119,7 @@ def test_a_number_that_one_side_lacks_is_noticed() -> None:
 def test_every_family_has_a_limit_that_is_used() -> None:
     names = ("sleepstudy_rs", *DELETIONS, *LME4, ROTATION)
     used = {finding.gap.quantity.partition(":")[0] for finding in recorded_findings(names)}
-    assert used | {"live"} == set(diagnostics_limits())
+    assert used | {"live", "glmm_refits", "glmm_influence"} == set(diagnostics_limits())
 
 
 def test_files_are_the_ones_in_the_manifest() -> None:

@@ -8,6 +8,7 @@ at the end. Steps come from the average information plus the curvature of V in t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -55,7 +56,12 @@ def newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, 
 
 
 def minimize_newton(
-    target: Target[P, D], x: FloatArray, *, tol: float = 1e-12, max_iterations: int = 100
+    target: Target[P, D],
+    x: FloatArray,
+    *,
+    tol: float = 1e-12,
+    max_iterations: int = 100,
+    correction: FloatArray | None = None,
 ) -> tuple[OptSummary, P, D]:
     """Minimize a deviance.
 
@@ -67,6 +73,8 @@ def minimize_newton(
     tol : float
         The last step is taken when the decrement falls below it (units of the deviance).
     max_iterations : int
+    correction : ndarray, shape (r, r), optional
+        What the approximate Hessian lacks at the starting point.
 
     Returns
     -------
@@ -82,7 +90,7 @@ def minimize_newton(
     radius = 2.0 * max(1.0, float(np.linalg.norm(x)))
     message, converged = "iteration limit reached", False
     hessian = target.information(point, d)
-    correction = np.zeros_like(hessian)
+    correction = np.zeros_like(hessian) if correction is None else correction
     for _ in range(max_iterations):
         step, decrement = newton_step(d.gradient, hessian + correction)
         if not math.isfinite(decrement):
@@ -93,9 +101,7 @@ def minimize_newton(
             break
         lost = target.lost(point)
         last = decrement <= max(tol, 1e-3 * lost)
-        length = float(np.linalg.norm(step))
-        if length > radius:
-            step *= radius / length
+        step *= min(1.0, radius / max(float(np.linalg.norm(step)), 1e-300))
         noise = target.noise(value) + 10.0 * lost
         found = _line_search(target, x, value, step, float(step @ d.gradient), noise)
         if found is None:
@@ -120,15 +126,21 @@ def minimize_newton(
         else:
             correction = np.zeros_like(hessian)
     else:
-        # Where the first rows of a factor vanish its columns can be rotated at almost no cost: a long flat valley.
-        flat = len(trace) > _FLAT[0] and trace[-_FLAT[0]][1] - value < _FLAT[1]
-        if flat or newton_step(d.gradient, hessian)[1] <= _ACCEPTED:
+        if _creeping(trace) or newton_step(d.gradient, hessian)[1] <= _ACCEPTED:
             converged, message = True, "no decrease worth mentioning"
     evaluations = target.evaluations - start_evaluations
     summary = OptSummary(
         "newton", x, value, converged, len(trace) - 1, evaluations, d.gradient, hessian, 0, message, tuple(trace)
     )
     return summary, point, d
+
+
+def _creeping(trace: Sequence[tuple[FloatArray, float]]) -> bool:
+    """Whether many steps have gained next to nothing.
+
+    Where the first rows of a factor vanish its columns can be rotated at almost no cost: a long flat valley.
+    """
+    return len(trace) > _FLAT[0] and trace[-_FLAT[0]][1] - trace[-1][1] < _FLAT[1]
 
 
 def _out_of_valley(target: Target[P, D], x: FloatArray, value: float, point: P) -> tuple[FloatArray, float, P]:

@@ -255,7 +255,8 @@ def refit_glmm_rows(state: GlmmState, keep: BoolArray, *, optimizer: Optimizer =
     n_theta = problem.structure.n_theta
     x[:n_theta] = inside(problem.structure, x[:n_theta])
     control = problem.control
-    settings = Settings(control.tol, control.max_iterations, control.max_restarts)
+    missing = state.missing_curvature if optimizer == "auto" else None  # few rows less change little in it
+    settings = Settings(control.tol, control.max_iterations, control.max_restarts, missing)
     with blas.limited(problem.structure.m):
         deviance = target(problem)
         start = _possible(problem, deviance, x)
@@ -267,6 +268,8 @@ def _some_rows(problem: GlmmProblem, keep: BoolArray) -> GlmmProblem:
     some = problem.some_rows(keep)
     model = some.model
     reason = model.family.check_response(model.y, model.weights)
+    if some.design.offset is None and float(np.ptp(model.y)) == 0.0:
+        reason = reason or f"it is constant ({model.y[0]:g} in all rows left)"
     if reason:
         raise ModelError(f"without these rows the response does not fit the family {model.family.name!r}: {reason}")
     if FixedBasis.of(some.X, tol=problem.control.rank_tol).kept.size < some.X.shape[1]:

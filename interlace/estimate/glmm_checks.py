@@ -74,6 +74,8 @@ def _separation(state: GlmmState) -> Iterator[Check]:
     model, design = state.model, state.problem.design
     mu = model.link.mu(state.fixed)
     nearest = float(np.min(np.minimum(mu, 1.0 - mu) if isinstance(model.family, Binomial) else mu / mu.mean()))
+    if not model.y.any():  # all means vanish, none of them beside the others
+        nearest = 0.0
     if not nearest < _EXTREME:
         return
     names = separated(design, state.kept, model)

@@ -117,6 +117,15 @@ class GlmmState:
         root = problem.basis.backward(np.linalg.inv(np.linalg.cholesky(0.5 * schur)).T)
         return np.asarray(root @ root.T)
 
+    @cached_property
+    def missing_curvature(self) -> FloatArray:
+        """What the approximate Hessian of the optimizer lacks at the estimates, inner basis, shape (r, r)."""
+        deviance = target(self.problem)
+        with blas.limited(self.problem.structure.m):
+            modes = deviance.at(self.opt.x)
+            missing = curvature(self) - deviance.information(modes, deviance.derivatives(modes))
+        return missing if np.isfinite(missing).all() else np.zeros_like(missing)
+
     def _given_theta(self) -> FloatArray:
         """Covariance given theta; not a number where the working weights do not identify all coefficients."""
         try:
