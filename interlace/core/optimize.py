@@ -83,13 +83,15 @@ def minimize(
         for start in _second_opinions(target, summary.x, point, starts, far=far, rows=rows):
             if not np.isfinite(target(start)):
                 continue
-            other, other_point = _run_to_proof(target, start, _newton, settings)
+            other, other_point = _run_to_proof(target, start, _newton, replace(settings, correction=None))
             if other.value < summary.value:
                 summary, point = other, other_point
     tidied = _tidied(target, summary.x)
     if (np.abs(tidied) != np.abs(summary.x)).any():
         point = target.at(tidied)
-    return replace(summary, x=tidied, evaluations=target.evaluations), point
+    sign = np.where(tidied * summary.x < 0.0, -1.0, 1.0)
+    gradient, hessian = sign * summary.gradient, np.outer(sign, sign) * summary.hessian
+    return replace(summary, x=tidied, gradient=gradient, hessian=hessian, evaluations=target.evaluations), point
 
 
 def _second_opinions(
@@ -118,7 +120,7 @@ def _run_to_proof(
             summary = replace(summary, converged=False, message="the boundary test kept failing")
             break
         restarts += 1
-        summary, point, d = run(target, moved, settings)
+        summary, point, d = run(target, moved, replace(settings, correction=None))
         trace += summary.trace
         iterations += summary.iterations
     return (replace(summary, restarts=restarts, iterations=iterations, trace=trace) if restarts else summary), point

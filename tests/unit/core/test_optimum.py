@@ -238,6 +238,16 @@ def test_optimum_has_nonnegative_diagonals_and_true_zeros():
                     np.testing.assert_allclose(L @ L.T, at_e @ at_e.T, atol=1e-12)
 
 
+def test_derivatives_are_those_at_the_optimum_with_its_signs():
+    """From a start with a negative diagonal the optimizer ends at another sign of a column than it reports."""
+    objective = objective_of(one_way(slope=True))
+    here, _ = minimize(objective, np.array([1.0, 0.0, 1.0]), **AUTO)
+    mirrored, _ = minimize(objective, np.array([1.0, 0.0, -1.0]), **AUTO)
+    np.testing.assert_allclose(mirrored.x, here.x, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(mirrored.hessian, here.hessian, rtol=1e-3, atol=1e-3 * np.abs(here.hessian).max())
+    assert np.abs(here.hessian[2, :2]).min() > 1e-2 * np.abs(here.hessian).max()
+
+
 def test_newton_takes_few_evaluations():
     counts = []
     for kind in KINDS:
