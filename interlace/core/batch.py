@@ -8,77 +8,71 @@ member that this does not settle is fitted alone by :func:`interlace.core.optimi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from interlace.core.batch_factor import factor_stack
+from interlace.core.batch_fits import BatchFits, joined
 from interlace.core.batch_newton import Runs, newton_stack
 from interlace.core.batch_objective import BatchObjective
+from interlace.core.batch_proof import gains, lower_point, obstacles, smallest_singular_values, tidied
 from interlace.core.batch_stack import Stack, largest
-from interlace.core.boundary import find_escape
 from interlace.core.cholmod import AnyObjective, SparseObjective
 from interlace.core.covariance import lower_factor
 from interlace.core.crossproducts import CrossProducts
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
+from interlace.core.rivals import few_rows, other_points, smaller_points
 from interlace.core.start import starting_points
 from interlace.core.structure import Structure
 from interlace.typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["BatchFits", "at_once", "inside", "joined", "minimize_each", "minimize_many"]
+__all__ = ["KnownFit", "at_once", "inside", "local_optima", "minimize_each", "minimize_many"]
 
 #: Numbers in the largest array of the members that are fitted together (8 MB): what caches and memory take well.
 _TOGETHER = 1_000_000
 #: As in `interlace.core.optimize`: singular values below which a factor is singular, and above which it is no boundary.
 _SINGULAR, _REGULAR = 1e-4, 1e-2
-#: Decrease that is worth a restart, and number of parameters up to which starts far away are affordable.
-_WORTHWHILE, _FEW = 1e-8, 12
+#: Decrease that is worth a restart.
+_WORTHWHILE = 1e-8
+#: Share of the rows of an explored fit with which another one is taken to have the same optima.
+_NEARLY = 0.98
 #: Variance, relative to the residual one, that is added to a singular factor to start from.
 _FLOOR = 0.01
-#: Smallest eigenvalue of X'X, relative to the largest, with which the coefficients of a member can be told apart.
-_ESTIMABLE = 1e-10
 
 
 @dataclass(frozen=True)
-class BatchFits:
-    """Estimates of B members in the inner basis; NaN where there are none.
+class KnownFit:
+    """Fit to similar data, from which others start.
 
     Attributes
     ----------
-    theta : ndarray, shape (B, n_theta)
-    value : ndarray, shape (B,)
-        ML deviance or REML criterion.
-    beta : ndarray, shape (B, p)
-    beta_cov : ndarray, shape (B, p, p)
-        Covariance of ``beta`` given theta and sigma.
-    sigma : ndarray, shape (B,)
-    converged : ndarray of bool, shape (B,)
-    evaluations : ndarray of int64, shape (B,)
-    fell_back : ndarray of bool, shape (B,)
-        Members that were fitted alone.
-    messages : tuple of str, length B
-        Why a member did not converge; empty where it did.
+    theta : ndarray, shape (n_theta,)
+        Starting point in the inner basis. May be singular, if ``explored``.
+    correction : ndarray, shape (n_theta, n_theta), or None
+        What the approximate Hessian lacks there.
+    rivals : tuple of ndarray, shapes (n_theta,)
+        Other local optima, from which to start as well.
+    explored : int
+        Rows of the fit, if the rivals are all that were found from many starting points: singular fits to nearly as
+        many rows need no more. Otherwise 0.
     """
 
     theta: FloatArray
-    value: FloatArray
-    beta: FloatArray
-    beta_cov: FloatArray
-    sigma: FloatArray
-    converged: BoolArray
-    evaluations: IntArray
-    fell_back: BoolArray
-    messages: tuple[str, ...]
+    correction: FloatArray | None = None
+    rivals: tuple[FloatArray, ...] = ()
+    explored: int = 0
 
 
-def minimize_many(stack: Stack, start: FloatArray, *, reml: bool, settings: Settings | None = None) -> BatchFits:
+def minimize_many(
+    stack: Stack, start: FloatArray | KnownFit, *, reml: bool, settings: Settings | None = None
+) -> BatchFits:
     """Fit every member of a stack.
 
     Parameters
     ----------
     stack : Stack
-    start : ndarray, shape (n_theta,)
+    start : ndarray, shape (n_theta,), or KnownFit
         Starting point in the inner basis: the estimate of a similar fit.
     reml : bool
     settings : Settings, optional
@@ -89,16 +83,17 @@ def minimize_many(stack: Stack, start: FloatArray, *, reml: bool, settings: Sett
     BatchFits
     """
     settings = settings or Settings()
+    known = start if isinstance(start, KnownFit) else KnownFit(inside(stack.structure, start))
     step = at_once(stack.structure, shared=stack.shared)
     parts = []
     for first in range(0, stack.size, step):
         some = stack.take(np.arange(first, min(first + step, stack.size)))
-        parts.append(_Chunk(some, inside(stack.structure, start), reml=reml, settings=settings).fits())
+        parts.append(_Chunk(some, known, reml=reml, settings=settings).fits())
     return joined(parts)
 
 
 def minimize_each(
-    parts: Iterable[CrossProducts], start: FloatArray, *, reml: bool, settings: Settings | None = None
+    parts: Iterable[CrossProducts], start: FloatArray | KnownFit, *, reml: bool, settings: Settings | None = None
 ) -> BatchFits:
     """Fit cross-products that cannot be stacked, one after the other.
 
@@ -106,13 +101,29 @@ def minimize_each(
     ----------
     parts : iterable of CrossProducts
     start, reml, settings
-        As for `minimize_many`; moments of each member are tried as a starting point as well.
+        As for `minimize_many`; from an array, moments of each member are tried as a starting point as well.
 
     Returns
     -------
     BatchFits
     """
     return joined([_fit_alone(cp, start, reml=reml, settings=settings or Settings()) for cp in parts])
+
+
+def local_optima(
+    cp: CrossProducts, starts: Sequence[FloatArray], *, reml: bool, settings: Settings
+) -> tuple[FloatArray, FloatArray]:
+    """Where Newton's method and the boundary test lead from several starting points, of a structure that is stackable.
+
+    Returns
+    -------
+    x : ndarray, shape (S, n_theta)
+    value : ndarray, shape (S,)
+        Infinity where it leads nowhere.
+    """
+    chunk = _Chunk(Stack.of_parts([cp]), KnownFit(starts[0]), reml=reml, settings=settings)
+    runs = chunk.proved(np.zeros(len(starts), dtype=np.int64), np.array(starts))
+    return tidied(cp.structure, runs.x), np.where(runs.converged, runs.value, np.inf)
 
 
 def at_once(structure: Structure, *, shared: bool) -> int:
@@ -147,15 +158,15 @@ def inside(structure: Structure, theta: FloatArray) -> FloatArray:
 class _Chunk:
     """Members that are fitted together."""
 
-    def __init__(self, stack: Stack, start: FloatArray, *, reml: bool, settings: Settings) -> None:
+    def __init__(self, stack: Stack, known: KnownFit, *, reml: bool, settings: Settings) -> None:
         self.stack = stack
         self.structure = stack.structure
         self.objective = BatchObjective(stack, reml=reml)
         self.reml = reml
-        self.start = start
+        self.known = known
         self.settings = settings
         B = stack.size
-        self.x = np.full((B, start.size), np.nan)
+        self.x = np.full((B, known.theta.size), np.nan)
         self.value = np.full(B, np.nan)
         self.converged = np.zeros(B, dtype=np.bool_)
         self.evaluations = np.zeros(B, dtype=np.int64)
@@ -175,60 +186,54 @@ class _Chunk:
     def _estimable(self) -> BoolArray:
         """Members that can be estimated; the others get a message."""
         m_z = self.structure.m_z
-        self.messages = _obstacles(self.structure, self.stack.S[:, m_z:, m_z:], self.stack.n, self.stack.yy)
+        self.messages = obstacles(self.structure, self.stack.S[:, m_z:, m_z:], self.stack.n, self.stack.yy)
         return np.array([not message for message in self.messages], dtype=np.bool_)
 
     def _together(self, index: IntArray) -> None:
         """Batched Newton with proof; what it does not settle keeps its mark."""
-        runs = self._proved(index, np.tile(self.start, (index.size, 1)))
-        settled, x, value = runs.converged, runs.x, runs.value
-        if self.structure.n_theta > 1:
-            doubtful = np.flatnonzero(settled & self._needs_opinions(x))
-            starts = [self._other_starts(int(b)) for b in index[doubtful]]
-            owner = np.repeat(doubtful, [len(some) for some in starts])
-            if owner.size:
-                others = self._proved(index[owner], np.array([start for some in starts for start in some]))
-                for i, b in enumerate(owner):
-                    if others.value[i] < value[b]:
-                        x[b], value[b] = others.x[i], others.value[i]
-                        settled[b] = others.converged[i]
-        self.x[index], self.value[index], self.converged[index] = x, value, settled
-        self.fell_back[index[settled]] = False
+        known, everyone = self.known, np.arange(index.size)
+        runs = self.proved(index, np.tile(known.theta, (index.size, 1)), known.correction)
+        for rival in known.rivals:
+            _keep_lower(runs, everyone, self.proved(index, np.tile(rival, (index.size, 1))))
+        doubtful = np.flatnonzero(runs.converged & self._doubtful(index, runs.x))
+        starts = [self._other_starts(int(index[i]), runs.x[i]) for i in doubtful]
+        owner = np.repeat(doubtful, [len(some) for some in starts])
+        if owner.size:
+            points = np.array([start for some in starts for start in some])
+            _keep_lower(runs, owner, self.proved(index[owner], points))
+        self.x[index], self.value[index], self.converged[index] = runs.x, runs.value, runs.converged
+        self.evaluations[index] = runs.evaluations
+        self.fell_back[index[runs.converged]] = False
 
-    def _needs_opinions(self, x: FloatArray) -> BoolArray:
-        """Degenerate fits and restricted covariances are where likelihoods have several optima."""
+    def _doubtful(self, index: IntArray, x: FloatArray) -> BoolArray:
+        """Members at ``x`` whose likelihood may have a lower optimum."""
+        if self.structure.n_theta < 2:
+            return np.zeros(index.size, dtype=np.bool_)
+        few = np.array([few_rows(self.structure, int(n)) for n in self.stack.n[index]], dtype=np.bool_)
+        nearly_the_same = self.stack.n[index] >= _NEARLY * self.known.explored if self.known.explored else False
+        return np.asarray(few | (self._degenerate(x) & ~np.asarray(nearly_the_same)))
+
+    def _degenerate(self, x: FloatArray) -> BoolArray:
+        """Singular fits and restricted covariances, of which likelihoods have several optima."""
         if any(block.restricted for block in self.structure.blocks):
             return np.ones(x.shape[0], dtype=np.bool_)
-        return self._smallest(x) < _SINGULAR
+        return smallest_singular_values(self.structure, x) < _SINGULAR
 
-    def _other_starts(self, b: int) -> list[FloatArray]:
-        """Moments, identity factors, large and small variances exchanged, and far out; see `core.optimize`."""
-        structure = self.structure
+    def _other_starts(self, b: int, x: FloatArray) -> list[FloatArray]:
+        """Moments, and what may lead from a fit at ``x`` to another optimum."""
         moments = starting_points(self.stack.member(b), reml=self.reml)
-        identity = np.zeros(structure.n_theta)
-        for block in structure.blocks:
-            identity[block.slots[block.rows == block.cols]] = 1.0
-        exchanged = [identity * np.clip(1.0 / np.maximum(np.abs(theta), 1e-3), 0.05, 20.0) for theta in moments]
-        far = [3.0 * identity, 10.0 * identity] if structure.n_theta <= _FEW else []
-        return [*moments, identity, *exchanged, *far]
+        if self._degenerate(x[None])[0]:
+            return [*moments, *other_points(self.structure, moments)]
+        return [*moments, *smaller_points(self.structure, x)]
 
-    def _smallest(self, x: FloatArray) -> FloatArray:
-        """Smallest singular value of the factors of each member."""
-        smallest = np.full(x.shape[0], np.inf)
-        for block in self.structure.blocks:
-            L = factor_stack(block, x)
-            values = np.abs(L[:, 0, 0]) if block.k == 1 else np.linalg.svd(L, compute_uv=False)[:, -1]
-            smallest = np.minimum(smallest, values)
-        return smallest
-
-    def _proved(self, index: IntArray, x: FloatArray) -> Runs:
+    def proved(self, index: IntArray, x: FloatArray, correction: FloatArray | None = None) -> Runs:
         """Newton's method, and again from every point that the boundary test finds to be lower."""
         objective = self.objective.take(index)
-        runs = newton_stack(objective, x, tol=self.settings.tol)
+        runs = newton_stack(objective, x, tol=self.settings.tol, correction=correction)
         at = np.arange(index.size)
         for _ in range(self.settings.max_restarts):
             at = at[runs.converged[at]]
-            at = at[self._smallest(runs.x[at]) <= _REGULAR]
+            at = at[smallest_singular_values(self.structure, runs.x[at]) <= _REGULAR]
             if not at.size:
                 break
             at, moved = self._escapes(index[at], at, runs)
@@ -239,7 +244,6 @@ class _Chunk:
             runs.evaluations[at] += again.evaluations
         else:
             runs.converged[at] = False
-        np.add.at(self.evaluations, index, runs.evaluations)
         return runs
 
     def _escapes(self, index: IntArray, at: IntArray, runs: Runs) -> tuple[IntArray, FloatArray]:
@@ -252,10 +256,10 @@ class _Chunk:
         for block, G, a in zip(self.structure.blocks, slopes.psi, slopes.a, strict=True):
             information = G + weight[:, None, None] * (a.transpose(0, 2, 1) @ a)
             for _, where in block.members:
-                suspect |= _gains(G[:, where, where], information[:, where, where], block.q) >= _WORTHWHILE
+                suspect |= gains(G[:, where, where], information[:, where, where], block.q) >= _WORTHWHILE
         failing, moved = [], []
         for i in np.flatnonzero(suspect):
-            lower = _lower_point(Objective(self.stack.member(int(index[i])), reml=self.reml), runs.x[at[i]])
+            lower = lower_point(Objective(self.stack.member(int(index[i])), reml=self.reml), runs.x[at[i]])
             if lower is not None:
                 failing.append(at[i])
                 moved.append(lower)
@@ -263,7 +267,7 @@ class _Chunk:
 
     def _alone(self, b: int) -> None:
         """Fit one member by the ordinary optimizer."""
-        one = _fit_alone(self.stack.member(b), self.start, reml=self.reml, settings=self.settings)
+        one = _fit_alone(self.stack.member(b), self.known.theta, reml=self.reml, settings=self.settings)
         self.x[b], self.value[b], self.converged[b] = one.theta[0], one.value[0], one.converged[0]
         self.evaluations[b] += one.evaluations[0]
         self.messages[b] = one.messages[0]
@@ -275,9 +279,10 @@ class _Chunk:
         beta, beta_cov = np.full((self.value.size, p), np.nan), np.full((self.value.size, p, p), np.nan)
         sigma = np.full(self.value.size, np.nan)
         if known.size:
-            self.x[known] = _tidied(self.structure, self.x[known])
+            self.x[known] = tidied(self.structure, self.x[known])
             objective = self.objective.take(known)
             e = objective.at(self.x[known])
+            self.value[known] = objective.value(e)
             variance = e.pwrss / objective.N
             sigma[known] = np.sqrt(variance)
             beta[known] = e.solution[:, m_z:]
@@ -296,62 +301,38 @@ class _Chunk:
         )
 
 
-def _gains(G: FloatArray, information: FloatArray, q: int) -> FloatArray:
-    """Decrease that the best step off the boundary promises; see `core.boundary`. Shapes (B, k, k) to (B,).
-
-    Along the steepest direction, and along each coordinate, which are all that a diagonal term has.
-    """
-    values, vectors = np.linalg.eigh(G)
-    direction = vectors[:, :, 0]
-    steepest = np.einsum("ba,bac,bc->b", direction, information, direction)
-    slopes = np.column_stack([values[:, 0], np.diagonal(G, axis1=1, axis2=2)])
-    curvatures = np.column_stack([steepest, np.diagonal(information, axis1=1, axis2=2)]) ** 2 / q
-    falls = (slopes < 0.0) & (curvatures > 0.0)
-    return np.asarray(np.where(falls, slopes**2 / (2.0 * np.where(falls, curvatures, 1.0)), 0.0).max(axis=1))
+def _keep_lower(runs: Runs, owner: IntArray, others: Runs) -> None:
+    """Replace members of ``runs`` by other runs of the same members that came lower."""
+    for i, b in enumerate(owner):
+        # What rounding makes lower is no other optimum; a run that failed is no estimate.
+        if others.value[i] < runs.value[b] - (_WORTHWHILE if runs.converged[b] else 0.0):
+            runs.x[b], runs.value[b], runs.converged[b] = others.x[i], others.value[i], others.converged[i]
+            runs.evaluations[b] = others.evaluations[i]
 
 
-def _obstacles(structure: Structure, gram: FloatArray, n: IntArray, yy: FloatArray) -> list[str]:
-    """Why members cannot be fitted at all; empty for those that can. ``gram`` is X'X, shape (B or 1, p, p)."""
-    full = np.ones(n.size, dtype=np.bool_)
-    if structure.p:
-        values = np.linalg.eigvalsh(gram)
-        full &= values[:, 0] > _ESTIMABLE * np.maximum(values[:, -1], 1.0)
-    out = [""] * n.size
-    for b in range(n.size):
-        if not np.isfinite(yy[b]):
-            out[b] = "the response is not finite"
-        elif n[b] <= structure.p:
-            out[b] = f"{n[b]} rows are too few for {structure.p} fixed effects and a residual variance"
-        elif not full[b]:
-            out[b] = "the rows do not identify the fixed effects"
-        elif yy[b] <= 0.0:
-            out[b] = "the fixed effects reproduce the response: the residual variance is zero"
-    return out
-
-
-def _fit_alone(cp: CrossProducts, start: FloatArray, *, reml: bool, settings: Settings) -> BatchFits:
+def _fit_alone(cp: CrossProducts, start: FloatArray | KnownFit, *, reml: bool, settings: Settings) -> BatchFits:
     """One member, by the ordinary optimizer; from ``start`` or moments, whichever is better."""
     structure = cp.structure
     N = cp.n - (structure.p if reml else 0)
-    p, blank = structure.p, np.full((1, structure.p, structure.p), np.nan)
     columns = slice(-structure.p - 1, -1)
     gram = cp.S[structure.m_z : structure.m - 1, columns]
-    [message] = _obstacles(structure, gram[None], np.array([cp.n]), cp.S[-1:, -1])
+    [message] = obstacles(structure, gram[None], np.array([cp.n]), cp.S[-1:, -1])
     if message:
-        nothing = np.array([np.nan])
-        no = np.array([False])
-        theta = np.full((1, structure.n_theta), np.nan)
-        return BatchFits(theta, nothing, blank[:, 0], blank, nothing, no, np.array([0]), ~no, (message,))
+        return BatchFits.nothing(structure, 1, [message])
     sparse = structure.storage.cholmod
     objective: AnyObjective = SparseObjective(cp, reml=reml) if sparse else Objective(cp, reml=reml)
-    rivals = starting_points(cp, reml=reml)
-    summary, e = minimize(objective, inside(structure, start), optimizer="auto", settings=settings, rivals=rivals)
+    if isinstance(start, KnownFit):
+        first, rivals, correction = start.theta, list(start.rivals), start.correction
+    else:
+        first, rivals, correction = inside(structure, start), starting_points(cp, reml=reml), None
+    settings = replace(settings, correction=correction)
+    summary, e = minimize(objective, first, optimizer="auto", settings=settings, rivals=rivals, rows=cp.n)
     sigma = np.sqrt(e.pwrss / N)
     root = sigma * e.beta_root
     return BatchFits(
         summary.x[None],
         np.array([summary.value]),
-        e.beta.reshape(1, p),
+        e.beta.reshape(1, structure.p),
         (root @ root.T)[None],
         np.array([sigma]),
         np.array([summary.converged]),
@@ -359,37 +340,3 @@ def _fit_alone(cp: CrossProducts, start: FloatArray, *, reml: bool, settings: Se
         np.array([True]),
         ("" if summary.converged else summary.message,),
     )
-
-
-def _lower_point(objective: Objective, x: FloatArray) -> FloatArray | None:
-    """Point with a lower deviance off the boundary, or None when there is none to be seen."""
-    e = objective.at(x)
-    value, d = objective.value(e), objective.derivatives(e)
-    fraction = 1.0
-    for _ in range(12):
-        escape = find_escape(objective, e, d, x, fraction=fraction)
-        if escape is None:
-            return None
-        if objective(escape.x) < value - 1e-9:
-            return escape.x
-        fraction /= 4.0
-    return None
-
-
-def _tidied(structure: Structure, x: FloatArray) -> FloatArray:
-    """Flip columns with a negative diagonal entry, and make columns exactly zero that are so up to rounding."""
-    out = x.copy()
-    for block in structure.blocks:
-        L = factor_stack(block, x)
-        negative = np.diagonal(L, axis1=1, axis2=2)[:, block.cols] < 0.0
-        nothing = np.linalg.norm(L, axis=1)[:, block.cols] < 1e-9
-        out[:, block.slots] = np.where(nothing, 0.0, np.where(negative, -1.0, 1.0) * out[:, block.slots])
-    return out
-
-
-def joined(parts: Sequence[BatchFits]) -> BatchFits:
-    """Fits of several stacks, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    joined = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(BatchFits)[:-1]}
-    return BatchFits(**joined, messages=tuple(message for part in parts for message in part.messages))

@@ -19,6 +19,8 @@ __all__ = ["Runs", "newton_stack", "newton_steps"]
 
 #: As in :mod:`interlace.core.newton`.
 _ACCEPTED, _REVIEW, _SMALL, _LOCAL, _HALVINGS = 1e-7, 8, 0.05, 1.0, 30
+#: Length of a last step, relative to 1 plus that of theta, that is taken without looking at the deviance.
+_SHORT = 1e-3
 #: Steps after which a member is left to the ordinary optimizer.
 _MANY = 60
 
@@ -62,7 +64,7 @@ class _Members:
     tries: IntArray
 
     @classmethod
-    def at(cls, x: FloatArray, value: FloatArray) -> _Members:
+    def at(cls, x: FloatArray, value: FloatArray, correction: FloatArray | None) -> _Members:
         """Members at their starting points."""
         B, r = x.shape
         zeros, counts = np.zeros(B), np.zeros(B, dtype=np.int64)
@@ -72,7 +74,7 @@ class _Members:
             value=value,
             moved=np.zeros((B, r)),
             gradient=np.zeros((B, r)),
-            correction=np.zeros((B, r, r)),
+            correction=np.zeros((B, r, r)) if correction is None else np.tile(correction, (B, 1, 1)),
             step=np.zeros((B, r)),
             decrement=zeros.copy(),
             slope=zeros.copy(),
@@ -115,7 +117,9 @@ def newton_steps(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray,
     return step, (along * along / curvature).sum(axis=1)
 
 
-def newton_stack(objective: BatchObjective, x: FloatArray, *, tol: float = 1e-12) -> Runs:
+def newton_stack(
+    objective: BatchObjective, x: FloatArray, *, tol: float = 1e-12, correction: FloatArray | None = None
+) -> Runs:
     """Minimize the deviance of every member.
 
     Parameters
@@ -125,8 +129,10 @@ def newton_stack(objective: BatchObjective, x: FloatArray, *, tol: float = 1e-12
         Starting points; no factor may be exactly 0 there.
     tol : float
         The last step is taken when the decrement falls below it.
+    correction : ndarray, shape (r, r), optional
+        What the approximate Hessian lacks at the starting points.
     """
-    iteration = _Iteration(objective, x, tol)
+    iteration = _Iteration(objective, x, tol, correction)
     while iteration.members.number.size:
         iteration.round()
     return iteration.out
@@ -135,13 +141,15 @@ def newton_stack(objective: BatchObjective, x: FloatArray, *, tol: float = 1e-12
 class _Iteration:
     """State of :func:`newton_stack`: the members under way, and what became of the others."""
 
-    def __init__(self, objective: BatchObjective, x: FloatArray, tol: float) -> None:
+    def __init__(
+        self, objective: BatchObjective, x: FloatArray, tol: float, correction: FloatArray | None = None
+    ) -> None:
         B = x.shape[0]
         self.objective = objective
         self.tol = tol
         self.out = Runs(x.copy(), np.full(B, np.inf), np.zeros(B, dtype=np.bool_), np.ones(B, dtype=np.int64))
         e = objective.at(x)
-        self.members = _Members.at(x, objective.value(e))
+        self.members = _Members.at(x, objective.value(e), correction)
         defined = np.isfinite(self.members.value)
         leaving = ~defined
         self._turn(e, np.flatnonzero(defined), leaving)
@@ -193,7 +201,8 @@ class _Iteration:
         hessian = np.where(usable[:, None, None], hessian, np.eye(hessian.shape[1]))
         gradient = np.where(usable[:, None], slopes.gradient, 0.0)
         local = (part.steps > 0) & (part.decrement < _LOCAL) & (part.fraction == 1.0)
-        part.correction = _secant(part.correction, hessian, part.moved, gradient - part.gradient, local)
+        learned = _secant(part.correction, hessian, part.moved, gradient - part.gradient, local)
+        part.correction = np.where((part.steps > 0)[:, None, None], learned, part.correction)
         part.gradient = gradient
         part.step, part.decrement = newton_steps(gradient, hessian + part.correction)
         lost = objective.lost(e)
@@ -204,7 +213,11 @@ class _Iteration:
         part.noise = objective.noise(part.value) + 10.0 * lost
         part.fraction, part.tries = np.ones(index.size), np.zeros(index.size, dtype=np.int64)
         self.members.put(index, part)
+        # A last step that is short promises less than the deviance can show: it is taken without looking.
         there = usable & (part.decrement <= self.tol * self.tol)
+        blind = usable & part.last & ~there & (length <= _SHORT * np.maximum(1.0, np.linalg.norm(part.x, axis=1)))
+        self.members.x[index[blind]] += part.step[blind]
+        there |= blind
         self._record(index[there])
         leaving[index[there | ~usable]] = True
 

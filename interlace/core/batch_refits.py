@@ -8,17 +8,30 @@ from typing import Protocol
 
 import numpy as np
 
-from interlace.core.batch import BatchFits, at_once, joined, minimize_each, minimize_many
+from interlace.core.batch import KnownFit, at_once, minimize_each, minimize_many
+from interlace.core.batch_fits import BatchFits, joined
 from interlace.core.batch_stack import Stack, stackable
 from interlace.core.covariance import entries
 from interlace.core.crossproducts import CrossProducts, Rows
+from interlace.core.expansion import Expanded, expanded, lattice_size
+from interlace.core.nearby import known_fit
+from interlace.core.objective import Objective
 from interlace.core.optimize import Settings
 from interlace.core.scaling import FixedBasis, Response, TermBasis
 from interlace.core.structure import Structure
 from interlace.core.terms import Term, theta_slices
 from interlace.typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["Prepared", "Refits", "refit_all", "refit_without_rows"]
+__all__ = ["Prepared", "Refits", "portion", "refit_all", "refit_without_rows"]
+
+#: Refits that are worth an expansion where they could be stacked: so many, and so many for each point of its lattice.
+_MANY, _STACKED = 500, 30
+#: Rows of a set, beyond which an expansion gains nothing.
+_SMALL = 400
+#: Share of the refits that an expansion has to settle for another one to be tried on the rest.
+_GAINED = 0.2
+#: Rows and sets of rows of one expansion, and refits that are made one by one together.
+_ROWS_TOGETHER, _SETS_TOGETHER, _FEW = 20_000, 1000, 16
 
 
 class Prepared(Protocol):
@@ -74,6 +87,8 @@ class Refits:
     messages : tuple of str, length B
         Why a refit did not converge; empty where it did.
     evaluations : ndarray of int64, shape (B,)
+        Of its own deviance, on the way to the estimate: other starting points, from which singular fits are confirmed,
+        do not count. 0 where an expansion of the deviance of all rows gives the refit.
     fell_back : ndarray of bool, shape (B,)
         Refits that were made one by one.
     """
@@ -152,20 +167,99 @@ def refit_without_rows(
     Refits
         Where the rows left do not identify the fixed effects, NaN and a message.
     """
-    cp, reml = problem.cp, problem.reml
-    if stackable(problem.structure):
-        step = at_once(problem.structure, shared=False)
-        parts = []
-        for first in range(0, len(subsets), step):
-            stack = Stack.of_deletions(cp, problem.rows, subsets[first : first + step], log_weights)
-            parts.append(minimize_many(stack, start, reml=reml, settings=settings))
-        fits = joined(parts)
-    else:
-        fits = minimize_each(_remainders(problem, subsets, log_weights), start, reml=reml, settings=settings)
-    n = cp.n - np.array([len(subset) for subset in subsets])
+    settings = settings or Settings()
+    known = known_fit(problem.cp, start, reml=problem.reml, settings=settings)
+    fits, left = _by_expansion(problem, subsets, start, known, log_weights)
+    if left.size:
+        others = _one_way_or_another(problem, [subsets[i] for i in left], known, log_weights, settings)
+        fits = others if left.size == len(subsets) else fits.replaced(left, others)
+    n = problem.cp.n - np.array([len(subset) for subset in subsets])
     response = problem.response
     coefficients = np.broadcast_to(response.coefficients, fits.beta.shape)
     return _in_formula_basis(problem, fits, n, coefficients, np.full(n.size, response.scale))
+
+
+def portion(structure: Structure, subsets: Sequence[IntArray]) -> int:
+    """How many refits without some rows are made in one go, so that more at a time would gain little.
+
+    Parameters
+    ----------
+    structure : Structure
+    subsets : sequence of ndarray of int64
+    """
+    single = all(len(subset) == 1 for subset in subsets)
+    if _worth_it(structure, len(subsets), single=single):
+        return _ROWS_TOGETHER if single else _SETS_TOGETHER
+    return max(_FEW, at_once(structure, shared=False)) if stackable(structure) else _FEW
+
+
+def _worth_it(structure: Structure, count: int, *, single: bool) -> bool:
+    """Whether so many refits cost more than the lattice of an expansion."""
+    size = lattice_size(structure.n_theta)
+    if size is None or structure.storage.cholmod:
+        return False
+    if stackable(structure):
+        return single and count >= max(_MANY, _STACKED * size)
+    return count >= size
+
+
+def _by_expansion(
+    problem: Prepared, subsets: Sequence[IntArray], start: FloatArray, known: KnownFit, log_weights: FloatArray | None
+) -> tuple[BatchFits, IntArray]:
+    """Refits that an expansion around a regular optimum gives, and the numbers of those that it leaves."""
+    fits, left = BatchFits.nothing(problem.structure, len(subsets)), np.arange(len(subsets))
+    if known.correction is None or known.explored:
+        return fits, left
+    objective = Objective(problem.cp, reml=problem.reml)
+    small = np.array([i for i, subset in enumerate(subsets) if 0 < len(subset) <= _SMALL], dtype=np.int64)
+    single = all(len(subset) == 1 for subset in subsets)
+    # What lies outside the lattice may lie within the wider one that it has for itself.
+    while _worth_it(problem.structure, small.size, single=single):
+        chosen = [subsets[i] for i in small.tolist()]
+        found = expanded(objective, problem.rows, start, chosen)
+        fits = fits.replaced(small[found.trusted], _trusted_fits(found, chosen, log_weights))
+        small = small[~found.trusted]
+        if found.trusted.mean() < _GAINED:
+            break
+    return fits, np.flatnonzero(~fits.converged)
+
+
+def _trusted_fits(found: Expanded, subsets: Sequence[IntArray], log_weights: FloatArray | None) -> BatchFits:
+    """Refits that an expansion settles."""
+    value, good = found.value, found.trusted
+    if log_weights is not None:
+        value = value + np.array([log_weights[subset].sum() for subset in subsets])
+    count = int(good.sum())
+    return BatchFits(
+        found.theta[good],
+        value[good],
+        found.beta[good],
+        found.beta_cov[good],
+        found.sigma[good],
+        converged=np.ones(count, dtype=np.bool_),
+        evaluations=np.zeros(count, dtype=np.int64),
+        fell_back=np.zeros(count, dtype=np.bool_),
+        messages=("",) * count,
+    )
+
+
+def _one_way_or_another(
+    problem: Prepared,
+    subsets: Sequence[IntArray],
+    known: KnownFit,
+    log_weights: FloatArray | None,
+    settings: Settings,
+) -> BatchFits:
+    """Refits by an optimizer: stacked, or one by one."""
+    if not stackable(problem.structure):
+        remainders = _remainders(problem, subsets, log_weights)
+        return minimize_each(remainders, known, reml=problem.reml, settings=settings)
+    step = at_once(problem.structure, shared=False)
+    parts = []
+    for first in range(0, len(subsets), step):
+        stack = Stack.of_deletions(problem.cp, problem.rows, subsets[first : first + step], log_weights)
+        parts.append(minimize_many(stack, known, reml=problem.reml, settings=settings))
+    return joined(parts)
 
 
 def _remainders(

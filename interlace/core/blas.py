@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["limited"]
+__all__ = ["libraries", "limited"]
 
 #: Order of the dense matrix from which several threads pay off.
 _THREADED_FROM = 1500
@@ -39,3 +39,9 @@ def limited(m: int) -> Iterator[None]:
         return
     with _controller().limit(limits=1, user_api="blas"):
         yield
+
+
+def libraries() -> list[str]:
+    """BLAS libraries in use, each with its version and architecture: ``openblas 0.3.30 (Haswell)``."""
+    found = _controller().select(user_api="blas").info()
+    return sorted({f"{lib['internal_api']} {lib['version']} ({lib.get('architecture', 'unknown')})" for lib in found})

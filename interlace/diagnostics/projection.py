@@ -29,6 +29,7 @@ import numpy as np
 from interlace.core import blas, posterior
 from interlace.core.cholmod import AnyElimination
 from interlace.core.crossproducts import Rows
+from interlace.core.downdates import pull
 from interlace.core.working import Working
 from interlace.estimate.glmm_problem import GlmmProblem
 from interlace.estimate.glmm_state import GlmmState
@@ -95,13 +96,13 @@ class Projection:
     @cached_property
     def coefficient_cov(self) -> FloatArray:
         """``scale`` times C, shape (p, p): the covariance of the fixed effects given theta."""
-        root = self.state.problem.basis.backward(self._elimination.beta_root)
+        root = self.state.problem.basis.backward(self.elimination.beta_root)
         return np.asarray(self.scale * (root @ root.T))
 
     @cached_property
     def leverage(self) -> FloatArray:
         """Diagonal of H, shape (n,): lme4's ``hatvalues``."""
-        return hat_diagonal(self._elimination, self.rows)
+        return hat_diagonal(self.elimination, self.rows)
 
     @cached_property
     def fixed_leverage(self) -> FloatArray:
@@ -118,7 +119,7 @@ class Projection:
         rows = self.rows
         with blas.limited(self.state.problem.structure.m):
             return posterior.bilinear_forms(
-                self._elimination, rows.Xy[index, :-1], [z[index] for z in rows.Z], [c[index] for c in rows.codes]
+                self.elimination, rows.Xy[index, :-1], [z[index] for z in rows.Z], [c[index] for c in rows.codes]
             )
 
     @cached_property
@@ -128,16 +129,12 @@ class Projection:
         return model.weighing(model.at(self.state.eta))
 
     @cached_property
-    def _elimination(self) -> AnyElimination:
+    def elimination(self) -> AnyElimination:
+        """Elimination of (Z, X) at the estimates."""
         with blas.limited(self.state.problem.structure.m):
             return self.state.elimination()
 
     @cached_property
     def _inner_pull(self) -> FloatArray:
         """``pull`` in the basis of the fit."""
-        e, rows = self._elimination, self.rows
-        left = rows.Xy[:, :-1].copy()
-        for z, codes, columns in zip(rows.Z, rows.codes, posterior.modes_of_columns(e), strict=True):
-            for a in range(z.shape[1]):
-                left -= z[:, a, None] * columns[codes, a]
-        return np.asarray(left @ (e.beta_root @ e.beta_root.T))
+        return pull(self.elimination, self.rows)

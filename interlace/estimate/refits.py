@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from interlace.core import blas
-from interlace.core.batch_refits import Refits, refit_all, refit_without_rows
+from interlace.core.batch_refits import Refits, portion, refit_all, refit_without_rows
 from interlace.core.optimize import Settings
 from interlace.estimate.glmm import refit_glmm, refit_glmm_rows
 from interlace.estimate.glmm_state import GlmmState
-from interlace.estimate.lmm import fit_design, refit_response
+from interlace.estimate.lmm import at_theta, fit_design, refit_response
 from interlace.estimate.state import FitState, State
-from interlace.typing import BoolArray, FloatArray, IntArray
+from interlace.typing import BoolArray, FloatArray, IntArray, Optimizer
 
 if TYPE_CHECKING:
     from interlace.estimate.control import Control
 
-__all__ = ["refit", "refit_responses", "refit_rows", "refit_without"]
+__all__ = ["portions", "refit", "refit_responses", "refit_rows", "refit_rows_at", "refit_without"]
 
 
 def refit(state: State, y: FloatArray) -> State:
@@ -30,22 +32,42 @@ def refit(state: State, y: FloatArray) -> State:
     return refit_response(state, y)
 
 
-def refit_rows(state: State, keep: BoolArray) -> State:
+def refit_rows(state: State, keep: BoolArray, *, optimizer: Optimizer = "auto") -> State:
     """Fit the same model to some of its rows; levels without rows keep their places.
 
     Parameters
     ----------
     state : State
     keep : ndarray of bool, shape (n,)
+    optimizer : {"auto", "lbfgsb", "bobyqa"}
 
     Returns
     -------
     State
     """
     if isinstance(state, GlmmState):
-        return refit_glmm_rows(state, keep)
+        return refit_glmm_rows(state, keep, optimizer=optimizer)
     problem = state.problem
-    return fit_design(problem.design.some_rows(keep), reml=state.reml, control=problem.control)
+    design = problem.design.some_rows(keep)
+    return fit_design(design, reml=state.reml, optimizer=optimizer, control=problem.control)
+
+
+def refit_rows_at(state: FitState, keep: BoolArray, theta: FloatArray) -> FitState:
+    """Estimates from some rows of a linear model at a given theta; levels without rows keep their places.
+
+    Parameters
+    ----------
+    state : FitState
+    keep : ndarray of bool, shape (n,)
+    theta : ndarray, shape (n_theta,)
+        Of an earlier refit.
+
+    Returns
+    -------
+    FitState
+    """
+    problem = state.problem
+    return at_theta(problem.design.some_rows(keep), theta, reml=state.reml, control=problem.control)
 
 
 def refit_responses(state: FitState, Y: FloatArray) -> Refits:
@@ -103,8 +125,28 @@ def refit_without(state: FitState, subsets: Sequence[IntArray]) -> Refits:
     problem = state.problem
     weights = problem.design.weights
     logs = None if weights is None else np.log(weights)
+    # What deletion changes is small beside the estimates, and measures are made of the changes.
+    settings = replace(_settings(problem.control), tol=0.1 * problem.control.tol)
     with blas.limited(0):
-        return refit_without_rows(problem, subsets, state.opt.x, log_weights=logs, settings=_settings(problem.control))
+        return refit_without_rows(problem, subsets, state.opt.x, log_weights=logs, settings=settings)
+
+
+def portions(state: FitState, subsets: Sequence[IntArray]) -> list[list[IntArray]]:
+    """Cut sets of rows into as many as are refitted in one go; more at a time would gain little.
+
+    Parameters
+    ----------
+    state : FitState
+    subsets : sequence of ndarray of int64
+
+    Returns
+    -------
+    list of list of ndarray
+        Of nearly equal length.
+    """
+    pieces = -(-len(subsets) // portion(state.problem.structure, subsets))
+    ends = np.linspace(0, len(subsets), pieces + 1).round().astype(int)
+    return [list(subsets[a:b]) for a, b in pairwise(ends.tolist())]
 
 
 def _settings(control: Control) -> Settings:

@@ -35,14 +35,12 @@ WORKING = {
     "rescaled predictor": "StandardScaler",
     "other optimizer": 'Requires: pip install "interlace-lme[bobyqa]"',
     "updates": "m_final = result.update",
+    "cross-validation": "cross_val(",
     "singular fit": "from interlace import isSingular",
     "intervals": "result.confint()",
     "condition number": "patsy.dmatrices",
     "binomial and Poisson": 'family="poisson"',
     "binary response": '"outcome ~ treatment + age"',
-}
-PLANNED = {
-    "cross-validation": "cross_val(",
     "influence": "lmer_influence_measures(result",
     "influence with another optimizer": 'hlm_influence(model, optimizer="bobyqa")',
 }
@@ -103,21 +101,9 @@ def test_words_are_the_original_ones() -> None:
 
 
 def test_every_example_is_looked_after() -> None:
-    assert len(examples()) == len(WORKING) + len(PLANNED)
+    assert len(examples()) == len(WORKING)
     for piece in WORKING.values():
         assert not dict(examples())[example(piece)]
-    for piece in PLANNED.values():
-        assert dict(examples())[example(piece)]
-
-
-@pytest.mark.parametrize("name", PLANNED)
-def test_planned_example_does_not_work_yet(name: str, df: pd.DataFrame) -> None:
-    """When this fails the feature has come: take the box off the page and test what the example promises."""
-    space: dict[str, Any] = {"interlace": interlace, "df": df, "result": interlace.fit("y ~ x", df, groups="firm")}
-    with pytest.raises((ImportError, AttributeError), match="cross_val|influence"):
-        exec(compile(example(PLANNED[name]), f"faq.md: {name}", "exec"), space)
-    if name == "influence with another optimizer":
-        assert space["model"].convergence.optimizer == "bobyqa"
 
 
 # -- data ----------------------------------------------------------------------------------------------------------
@@ -232,6 +218,41 @@ def test_updates_inherit_everything_else(df: pd.DataFrame) -> None:
     assert m_final.formula == m2.formula
     again = interlace.fit("y ~ x + frequency", data=df, groups=["student_id", "school_id"])
     assert m_final.llf == pytest.approx(again.llf, abs=1e-9)
+
+
+# -- cross-validation ----------------------------------------------------------------------------------------------
+def test_cross_validation_leaves_out_groups(df: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    df = df.assign(score=df["y"], hours_studied=df["x"], prior_gpa=df["frequency"])
+    cv = run("cross-validation", df=df)["cv"]
+    scores = []
+    for school in sorted(df["school_id"].unique()):
+        left_out = df[df["school_id"] == school]
+        model = interlace.fit("score ~ hours_studied + prior_gpa", df[df["school_id"] != school], groups="school_id")
+        scores.append(np.sqrt(np.mean((left_out["score"] - model.predict(left_out)) ** 2)))
+    np.testing.assert_allclose(cv.scores, scores, rtol=1e-8)
+    assert capsys.readouterr().out == f"LOGO RMSE: {np.mean(scores):.3f} ± {np.std(scores, ddof=1):.3f}\n"
+
+
+# -- influence -----------------------------------------------------------------------------------------------------
+def test_influence_in_parallel(df: pd.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    result = interlace.fit("y ~ x", df, groups="firm")
+    space = run("influence", result=result)
+    infl, measures = space["infl"], space["measures"]
+    out, err = capsys.readouterr()
+    assert not out
+    assert "240/240" in err
+    np.testing.assert_array_equal(infl["cooksd"], measures["cooksd"])
+    change = result.fe_params - interlace.fit("y ~ x", df.drop(index=7), groups="firm").fe_params
+    expected = change @ np.linalg.solve(result.fe_cov, change) / 2
+    assert infl.loc[7, "cooksd"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_influence_with_bobyqa(df: pd.DataFrame) -> None:
+    pytest.importorskip("pybobyqa")
+    space = run("influence with another optimizer", df=df.iloc[:60])
+    assert space["model"].convergence.optimizer == "bobyqa"
+    expected = interlace.influence.hlm_influence(interlace.fit("y ~ x", df.iloc[:60], groups="firm"))
+    np.testing.assert_allclose(space["infl"]["cooksd"], expected["cooksd"], rtol=1e-3, atol=1e-6)
 
 
 # -- boundary ------------------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interlace.core import batch, batch_newton, batch_small, batch_stack
-from interlace.core.batch import BatchFits, inside, minimize_each, minimize_many
+from interlace.core import batch, batch_newton, batch_proof, batch_small, batch_stack
+from interlace.core.batch import KnownFit, inside, minimize_each, minimize_many
+from interlace.core.batch_fits import BatchFits
 from interlace.core.batch_newton import newton_stack, newton_steps
 from interlace.core.batch_objective import BatchObjective
 from interlace.core.batch_refits import refit_all, refit_without_rows
@@ -23,7 +24,17 @@ from interlace.core.scaling import FixedBasis, Response, TermBasis
 from interlace.core.start import starting_points
 from interlace.core.structure import Structure
 from interlace.estimate.problem import LinearProblem
-from tests.problems import KINDS, Array, Problem, dense_fit, factors_of, random_problem, random_theta, term
+from tests.problems import (
+    KINDS,
+    Array,
+    Problem,
+    dense_fit,
+    factors_of,
+    random_problem,
+    random_theta,
+    term,
+    tiny_problem,
+)
 
 
 def sample(kind: str, seed: int) -> Problem:
@@ -213,6 +224,28 @@ def test_likelihoods_with_several_optima_are_started_from_several_points():
     assert found.value[0] == pytest.approx(alone.value[0], abs=1e-8)
 
 
+def test_few_rows_get_a_second_opinion():
+    """Fifteen rows with a regular optimum that is not the lowest: as a response, and as what deletions leave."""
+    problem = tiny_problem(np.random.default_rng(1709), "tiny")
+    X = FixedBasis.of(problem.X).forward(problem.X)
+    problem = Problem("tiny", problem.terms, X, Response.of(X, problem.y).values)
+    _, rows, cp = laid_out(problem)
+    start = minimize(
+        Objective(cp, reml=False), starting_points(cp, reml=False)[0], optimizer="auto", settings=Settings()
+    )
+    stack = Stack.of_responses(cp, rows, np.column_stack([problem.y, 2.0 * problem.y]))
+    local = newton_stack(BatchObjective(stack, reml=False), np.tile(start[0].x, (2, 1)))
+    found, alone = minimize_many(stack, start[0].x, reml=False), one_by_one(stack, start[0].x, reml=False)
+    assert local.converged.all()
+    assert (local.value > found.value + 1.0).all()
+    np.testing.assert_allclose(found.value, alone.value, atol=1e-8)
+    np.testing.assert_allclose(found.theta, alone.theta, atol=1e-6)
+    subsets = [np.array([i]) for i in range(problem.y.size)]
+    stack = Stack.of_deletions(cp, rows, subsets)
+    found, alone = minimize_many(stack, start[0].x, reml=False), one_by_one(stack, start[0].x, reml=False)
+    np.testing.assert_allclose(found.value, alone.value, atol=1e-8)
+
+
 @pytest.mark.parametrize(("kind", "seed"), [("slopes", 2), ("crossed-slopes", 11)])
 def test_long_valleys_of_nearly_singular_factors_are_left(kind, seed):
     """Creeping along them takes more than 70 evaluations, or comes to no end."""
@@ -286,8 +319,8 @@ def test_a_start_without_proof_is_left_by_the_boundary_test():
     stuck = newton_stack(objective, np.full((2, 1), 1e-14))
     assert stuck.converged.all()
     assert np.abs(stuck.x).max() < 1e-6
-    chunk = batch._Chunk(stack, np.array([1.0]), reml=True, settings=Settings())
-    freed = chunk._proved(np.arange(2), np.full((2, 1), 1e-14))
+    chunk = batch._Chunk(stack, KnownFit(np.array([1.0])), reml=True, settings=Settings())
+    freed = chunk.proved(np.arange(2), np.full((2, 1), 1e-14))
     assert freed.converged.all()
     np.testing.assert_allclose(np.abs(freed.x), minimize_many(stack, np.array([1.0]), reml=True).theta, rtol=1e-7)
 
@@ -296,8 +329,8 @@ def test_boundary_test_that_keeps_failing_leaves_members_to_the_ordinary_optimiz
     problem = balanced()
     _, rows, cp = laid_out(problem)
     stack = Stack.of_responses(cp, rows, problem.y[:, None])
-    chunk = batch._Chunk(stack, np.array([1.0]), reml=True, settings=Settings(max_restarts=0))
-    assert not chunk._proved(np.arange(1), np.full((1, 1), 1e-14)).converged.any()
+    chunk = batch._Chunk(stack, KnownFit(np.array([1.0])), reml=True, settings=Settings(max_restarts=0))
+    assert not chunk.proved(np.arange(1), np.full((1, 1), 1e-14)).converged.any()
 
 
 @pytest.mark.parametrize("kind", ["slopes", "mixed"])
@@ -436,9 +469,9 @@ def test_a_way_off_the_boundary_that_leads_nowhere_is_not_taken(monkeypatch):
         tried.append(fraction)
         return Escape(np.array([0.0]), 1.0)
 
-    monkeypatch.setattr(batch, "find_escape", uphill)
-    chunk = batch._Chunk(stack, np.array([1.0]), reml=True, settings=Settings())
-    assert chunk._proved(np.arange(1), np.full((1, 1), 1e-14)).converged.all()
+    monkeypatch.setattr(batch_proof, "find_escape", uphill)
+    chunk = batch._Chunk(stack, KnownFit(np.array([1.0])), reml=True, settings=Settings())
+    assert chunk.proved(np.arange(1), np.full((1, 1), 1e-14)).converged.all()
     assert tried == [0.25**i for i in range(12)]
 
 
