@@ -9,8 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interlace import datasets, families, rbridge
+    from interlace import datasets, diagnostics, families, influence, plotting, rbridge, reporting
     from interlace.api import fit, glmer, glmer_nb
+    from interlace.diagnostics.augmented import hlm_augment
+    from interlace.diagnostics.checks_of_model import check_model
+    from interlace.diagnostics.leverages import leverage
+    from interlace.diagnostics.residual_tables import hlm_resid
     from interlace.errors import (
         ConvergenceWarning,
         DataError,
@@ -21,8 +25,12 @@ if TYPE_CHECKING:
     )
     from interlace.estimate.control import Control
     from interlace.estimate.state import Check
+    from interlace.reporting.bundle import report
+    from interlace.reporting.comparison import compare
+    from interlace.reporting.verification import verify
     from interlace.results.comparison import aic_table, anova, drop1_lrt, ranova
     from interlace.results.contrasts_of_means import contrast, pairs
+    from interlace.results.cross_val import cross_val
     from interlace.results.effect_sizes import icc, r2_nakagawa
     from interlace.results.emmeans import emmeans
     from interlace.results.glmm import GLMMResult
@@ -51,9 +59,13 @@ __all__ = [
     "allFit",
     "anova",
     "anova_table",
+    "check_model",
+    "compare",
     "contest",
     "contrast",
+    "cross_val",
     "datasets",
+    "diagnostics",
     "drop1",
     "drop1_lrt",
     "emmeans",
@@ -61,15 +73,23 @@ __all__ = [
     "fit",
     "glmer",
     "glmer_nb",
+    "hlm_augment",
+    "hlm_resid",
     "icc",
+    "influence",
     "isSingular",
+    "leverage",
     "load",
     "pairs",
+    "plotting",
     "r2_nakagawa",
     "ranef",
     "ranova",
     "rbridge",
     "rePCA",
+    "report",
+    "reporting",
+    "verify",
 ]
 
 _HOME = {
@@ -88,24 +108,32 @@ _HOME = {
     "allFit": "interlace.results.optimizers",
     "anova": "interlace.results.comparison",
     "anova_table": "interlace.results.tests",
+    "check_model": "interlace.diagnostics.checks_of_model",
+    "compare": "interlace.reporting.comparison",
     "contest": "interlace.results.tests",
     "contrast": "interlace.results.contrasts_of_means",
+    "cross_val": "interlace.results.cross_val",
     "drop1": "interlace.results.tests",
     "drop1_lrt": "interlace.results.comparison",
     "emmeans": "interlace.results.emmeans",
     "fit": "interlace.api",
     "glmer": "interlace.api",
     "glmer_nb": "interlace.api",
+    "hlm_augment": "interlace.diagnostics.augmented",
+    "hlm_resid": "interlace.diagnostics.residual_tables",
     "icc": "interlace.results.effect_sizes",
     "isSingular": "interlace.results.varcorr",
+    "leverage": "interlace.diagnostics.leverages",
     "load": "interlace.results.loading",
     "pairs": "interlace.results.contrasts_of_means",
     "r2_nakagawa": "interlace.results.effect_sizes",
     "ranef": "interlace.results.varcorr",
     "ranova": "interlace.results.comparison",
     "rePCA": "interlace.results.optimizers",
+    "report": "interlace.reporting.bundle",
+    "verify": "interlace.reporting.verification",
 }
-_MODULES = frozenset({"datasets", "families", "rbridge"})
+_MODULES = frozenset({"datasets", "diagnostics", "families", "influence", "plotting", "rbridge", "reporting"})
 
 
 def __getattr__(name: str) -> Any:

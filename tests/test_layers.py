@@ -22,6 +22,8 @@ OPTIONAL = {
     "dask",
     "polars",
     "statsmodels",
+    "typer",
+    "rich",
 }
 FRAMES = {"pandas", "polars", "pyarrow", "narwhals", "formulaic", "matplotlib", "rpy2"}
 CORE = sorted(module.name for module in pkgutil.walk_packages(interlace.core.__path__, "interlace.core."))

@@ -11,10 +11,10 @@ import pandas as pd
 
 from interlace.datasets.catalogue import data_file, require
 
-__all__ = ["load"]
+__all__ = ["EXACT_FLOATS", "load"]
 
-# Reading floats to the last bit is the default from pandas 3.1 on, where asking for it gives a deprecation warning.
-_EXACT: dict[str, Any] = (
+#: Reading floats to the last bit is the default from pandas 3.1 on, where asking for it gives a deprecation warning.
+EXACT_FLOATS: dict[str, Any] = (
     {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
 )
 
@@ -49,7 +49,7 @@ def load(name: str) -> pd.DataFrame:
     types = {column: _dtype(kind) for column, kind in require(name)["columns"].items()}
     text = io.BytesIO(csv_bytes(name))
     # "None" and "NA" are labels of some factors: only an empty cell is a missing value.
-    frame: pd.DataFrame = pd.read_csv(text, dtype=types, keep_default_na=False, na_values=[""], **_EXACT)
+    frame: pd.DataFrame = pd.read_csv(text, dtype=types, keep_default_na=False, na_values=[""], **EXACT_FLOATS)
     return frame
 
 

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from interlace.frames.design import Design, RandomTerm
+    from interlace.rbridge.numbers import FitNumbers
     from interlace.typing import FloatArray
 
-__all__ = ["check"]
+__all__ = ["agreement_with", "check", "counterpart", "reference"]
 
 _FAMILIES = (
     families.Binomial, families.Poisson, families.Gamma, families.InverseGaussian, families.Gaussian,
@@ -67,6 +68,17 @@ def check(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> Agr
     >>> not interlace.rbridge.available() or interlace.rbridge.check(result).agrees
     True
     """
+    return agreement_with(counterpart(result, newdata), result, newdata)
+
+
+def counterpart(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> FitNumbers:
+    """Fit a result's model to the same rows in lme4; arguments and errors are those of `check`.
+
+    Returns
+    -------
+    FitNumbers
+        lme4's numbers, by R's names.
+    """
     if not isinstance(result, LMMResult | GLMMResult):
         raise TypeError(f"expected a result of interlace.fit() or glmer(), not {type(result).__name__}")
     require()
@@ -75,7 +87,7 @@ def check(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> Agr
     function, options = "interlace_lmer", {"reml": bool(result.state.reml)}
     if isinstance(result, GLMMResult):
         function, options = "interlace_glmer", _generalized(result)
-    theirs = fit_in_r(
+    return fit_in_r(
         function,
         r_formula(design.formula, offsets=False),
         _observed_levels(result.model.data.frame),
@@ -85,7 +97,13 @@ def check(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -> Agr
         newdata=newdata or {},
         **options,
     )
-    ours = replace(numbers_of(result, newdata), rows=np.arange(design.y.size, dtype=np.int64))
+
+
+def agreement_with(
+    theirs: FitNumbers, result: Any, newdata: Mapping[str, pd.DataFrame] | None = None
+) -> AgreementTable:
+    """Compare a result with what `counterpart` gave for it."""
+    ours = replace(numbers_of(result, newdata), rows=np.arange(result.nobs, dtype=np.int64))
     return compare(ours, theirs, reference=reference())
 
 

@@ -39,7 +39,8 @@ def numbers_of(result: Any, newdata: Mapping[str, pd.DataFrame] | None = None) -
     return FitNumbers(
         names=_coefficient_names(list(beta.index), design.x_names),
         beta=beta.to_numpy(dtype=np.float64),
-        vcov=np.asarray(result.fe_cov, dtype=np.float64),
+        # lme4's covariance has no adjustment for small samples, which fe_cov of a Kenward-Roger fit has.
+        vcov=np.asarray(result.state.beta_cov, dtype=np.float64),
         sigma=float(result.sigma),
         terms=_terms(result, design),
         rows=np.asarray(design.rows, dtype=np.int64),

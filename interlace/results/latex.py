@@ -43,8 +43,11 @@ def booktabs(columns: Sequence[tuple[str, Sequence[str]]], *, text_columns: int 
 
 
 def _cell(text: str, *, number: bool) -> str:
-    """Escape text; set numbers with a sign or an exponent as mathematics."""
-    if number and (text.startswith(("-", "<")) or "e-" in text or "e+" in text):
-        mantissa, e, exponent = text.partition("e")
-        return f"${mantissa}" + (rf" \times 10^{{{int(exponent)}}}" if e else "") + "$"
-    return latex_escape(text).replace("<", r"\textless{}").replace(">", r"\textgreater{}").replace("|", r"\textbar{}")
+    """Escape text; set a number with a sign or an exponent as mathematics, not what stands behind it."""
+    head, space, rest = text.partition(" ")
+    if number and (head.startswith(("-", "<")) or "e-" in head or "e+" in head):
+        mantissa, e, exponent = head.partition("e")
+        power = rf" \times 10^{{{int(exponent)}}}" if e else ""
+        return f"${mantissa}{power}${space}{latex_escape(rest)}"
+    # Behind the end of a row or a rule, LaTeX would take [ or * for an argument of that.
+    return ("{}" if text.startswith(("[", "*")) else "") + latex_escape(text)

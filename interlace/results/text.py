@@ -11,8 +11,14 @@ from interlace.typing import FloatArray
 __all__ = ["abbreviate", "align", "latex_escape", "p_value", "significant"]
 
 _MOST_DECIMALS = 10
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
-    char: f"\\{char}" for char in "&%$#_{}"
+_LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "∞": r"$\infty$",
 }
 
 
