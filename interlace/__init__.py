@@ -5,8 +5,9 @@ Public names are loaded on first use, so that ``import interlace`` stays fast.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from interlace.lazy import load as _load
 
 if TYPE_CHECKING:
     from interlace import datasets, diagnostics, families, influence, plotting, rbridge, reporting
@@ -92,60 +93,59 @@ __all__ = [
     "verify",
 ]
 
-_HOME = {
-    "Check": "interlace.estimate.state",
-    "Control": "interlace.estimate.control",
-    "ConvergenceWarning": "interlace.errors",
-    "DataError": "interlace.errors",
-    "FormulaError": "interlace.errors",
-    "GLMMResult": "interlace.results.glmm",
-    "InterlaceError": "interlace.errors",
-    "LMMResult": "interlace.results.lmm",
-    "ModelError": "interlace.errors",
-    "RankDeficiencyWarning": "interlace.errors",
-    "VarCorr": "interlace.results.varcorr",
-    "aic_table": "interlace.results.comparison",
-    "allFit": "interlace.results.optimizers",
-    "anova": "interlace.results.comparison",
-    "anova_table": "interlace.results.tests",
-    "check_model": "interlace.diagnostics.checks_of_model",
-    "compare": "interlace.reporting.comparison",
-    "contest": "interlace.results.tests",
-    "contrast": "interlace.results.contrasts_of_means",
-    "cross_val": "interlace.results.cross_val",
-    "drop1": "interlace.results.tests",
-    "drop1_lrt": "interlace.results.comparison",
-    "emmeans": "interlace.results.emmeans",
-    "fit": "interlace.api",
-    "glmer": "interlace.api",
-    "glmer_nb": "interlace.api",
-    "hlm_augment": "interlace.diagnostics.augmented",
-    "hlm_resid": "interlace.diagnostics.residual_tables",
-    "icc": "interlace.results.effect_sizes",
-    "isSingular": "interlace.results.varcorr",
-    "leverage": "interlace.diagnostics.leverages",
-    "load": "interlace.results.loading",
-    "pairs": "interlace.results.contrasts_of_means",
-    "r2_nakagawa": "interlace.results.effect_sizes",
-    "ranef": "interlace.results.varcorr",
-    "ranova": "interlace.results.comparison",
-    "rePCA": "interlace.results.optimizers",
-    "report": "interlace.reporting.bundle",
-    "verify": "interlace.reporting.verification",
+_HOME: dict[str, str] = {
+    "Check": "estimate.state",
+    "Control": "estimate.control",
+    "ConvergenceWarning": "errors",
+    "DataError": "errors",
+    "FormulaError": "errors",
+    "GLMMResult": "results.glmm",
+    "InterlaceError": "errors",
+    "LMMResult": "results.lmm",
+    "ModelError": "errors",
+    "RankDeficiencyWarning": "errors",
+    "VarCorr": "results.varcorr",
+    "aic_table": "results.comparison",
+    "allFit": "results.optimizers",
+    "anova": "results.comparison",
+    "anova_table": "results.tests",
+    "check_model": "diagnostics.checks_of_model",
+    "compare": "reporting.comparison",
+    "contest": "results.tests",
+    "contrast": "results.contrasts_of_means",
+    "cross_val": "results.cross_val",
+    "datasets": "datasets",
+    "diagnostics": "diagnostics",
+    "drop1": "results.tests",
+    "drop1_lrt": "results.comparison",
+    "emmeans": "results.emmeans",
+    "families": "families",
+    "fit": "api",
+    "glmer": "api",
+    "glmer_nb": "api",
+    "hlm_augment": "diagnostics.augmented",
+    "hlm_resid": "diagnostics.residual_tables",
+    "icc": "results.effect_sizes",
+    "influence": "influence",
+    "isSingular": "results.varcorr",
+    "leverage": "diagnostics.leverages",
+    "load": "results.loading",
+    "pairs": "results.contrasts_of_means",
+    "plotting": "plotting",
+    "r2_nakagawa": "results.effect_sizes",
+    "ranef": "results.varcorr",
+    "ranova": "results.comparison",
+    "rbridge": "rbridge",
+    "rePCA": "results.optimizers",
+    "report": "reporting.bundle",
+    "reporting": "reporting",
+    "verify": "reporting.verification",
 }
-_MODULES = frozenset({"datasets", "diagnostics", "families", "influence", "plotting", "rbridge", "reporting"})
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from the module that defines it."""
-    if name in _HOME:
-        value = getattr(import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = import_module(f"interlace.{name}")
-    else:
-        raise AttributeError(f"module 'interlace' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    return _load(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:

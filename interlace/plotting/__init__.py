@@ -18,8 +18,9 @@ shown and no setting of matplotlib is changed. Matplotlib is imported when a fig
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from interlace.lazy import load
 
 __all__ = [
     "dotplot_diag",
@@ -54,11 +55,7 @@ _HOME: dict[str, str] = {
 
 def __getattr__(name: str) -> Any:
     """Load a public name from the module that defines it."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'interlace.plotting' has no attribute {name!r}")
-    value = getattr(import_module(f"interlace.plotting.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return load(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:

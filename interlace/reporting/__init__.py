@@ -5,8 +5,9 @@ Public names are loaded on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from interlace.lazy import load
 
 __all__ = [
     "ModelComparison",
@@ -37,11 +38,7 @@ _HOME: dict[str, str] = {
 
 def __getattr__(name: str) -> Any:
     """Load a public name from the module that defines it."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'interlace.reporting' has no attribute {name!r}")
-    value = getattr(import_module(f"interlace.reporting.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return load(__name__, _HOME, name)
 
 
 def __dir__() -> list[str]:
