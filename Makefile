@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 
 PYTEST_ARGS ?= --doctest-modules --doctest-glob=README.md interlace README.md tests parity
 
-.PHONY: setup demo test lint format parity bench docs clean
+.PHONY: setup demo test lint format parity bench docs dist-check clean
 
 setup: $(STAMP)
 
@@ -68,6 +68,12 @@ docs: $(STAMP)
 	rm -rf docs/generated
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
 	@echo "docs: open site/index.html"
+
+# The wheel is built from the sdist, so that the sdist is known to be complete.
+dist-check: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist . > /dev/null
+	$(BIN)/python .ci/dist_check.py dist
 
 # Keeps .venv: remove it by hand to start anew.
 clean:

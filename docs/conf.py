@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
+from datetime import date
 from importlib.metadata import version as installed_version
 from importlib.resources import files
 from pathlib import Path
@@ -33,6 +34,7 @@ exclude_patterns = [
     "generated/tolerances.md",
     "generated/inference_tolerances.md",
     "generated/diagnostics_tolerances.md",
+    "generated/parity_report.md",
 ]
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -93,5 +95,17 @@ def write_tolerance_tables() -> None:
         write_table(table, ["quantity", "limit", "in units of", "why"], rows)
 
 
+def write_parity_report() -> None:
+    """The last report of `make parity`, without its title and its longest table; none is made for the pages."""
+    report = GENERATED.parents[1] / "parity" / "out" / "report.md"
+    text = "No report was there when these pages were built: `make parity` writes one.\n"
+    if report.exists():
+        made = date.fromtimestamp(report.stat().st_mtime).isoformat()
+        body = report.read_text("utf-8").partition("\n## All quantities")[0].partition("\n")[2]
+        text = f"Made on {made}.\n{body}\n"
+    (GENERATED / "parity_report.md").write_text(text, "utf-8")
+
+
 write_dataset_table()
 write_tolerance_tables()
+write_parity_report()

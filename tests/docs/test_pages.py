@@ -24,6 +24,9 @@ _FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<body>.*?)^```$", re.MULTI
 _INLINE_CALL = re.compile(r"`(?:interlace\.)?fit\((?P<arguments>[^`]*)\)`")
 #: What a fence may hold besides examples that run; the FAQ has tests of its own.
 _OTHER = {"", "sh", "text", "toml", "bash", "r"}
+_PACKAGE = re.compile(r"\b(?:library|require|requireNamespace)\((?P<loaded>\w+)|\b(?P<named>\w+)::")
+#: Packages whose numbers others print.
+_BEHIND = {"emmeans": {"lmerTest", "pbkrtest"}, "lmerTest": {"pbkrtest"}}
 #: Before each block of R: nothing on standard output but what the block prints.
 _MARK = "---- block "
 
@@ -55,6 +58,26 @@ def r_pages() -> list[str]:
     return [name for name in NAMES if any(language == "r" for language, _, _ in fences(ROOT / name))]
 
 
+def packages_of(blocks: list[str]) -> set[str]:
+    """Packages of R that some blocks use, and those behind them."""
+    used = {match["loaded"] or match["named"] for block in blocks for match in _PACKAGE.finditer(block)}
+    return {"lme4"} | used | {name for package in used for name in _BEHIND.get(package, set())}
+
+
+def versions_in_r(packages: set[str]) -> dict[str, str]:
+    """Versions of R and of those packages that are installed; nothing without R."""
+    if not interlace.rbridge.available():
+        return {}
+    names = ", ".join(f'"{name}"' for name in sorted(packages))
+    script = (
+        'cat("R", as.character(getRversion()), "\\n")\n'
+        f"for (name in c({names})) if (nzchar(system.file(package = name)))\n"
+        '  cat(name, as.character(packageVersion(name)), "\\n")'
+    )
+    done = subprocess.run(["Rscript", "--vanilla", "-e", script], capture_output=True, text=True, check=True)
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
 def printed_by_r(blocks: list[str]) -> list[list[str]]:
     """Lines that each of some blocks prints, all in one session; warnings go elsewhere."""
     script = "".join(f'cat("{_MARK}{number}\\n")\n{block}' for number, block in enumerate(blocks))
@@ -68,14 +91,23 @@ def printed_by_r(blocks: list[str]) -> list[list[str]]:
 
 @pytest.mark.parametrize("name", r_pages())
 def test_r_prints_what_the_page_says(name: str) -> None:
-    """Lines after ``#>`` are those that R prints, where R and lme4 are of the versions of the recorded references."""
+    """Lines after ``#>`` are what R prints, where it and the packages of the page are of the recorded versions."""
     blocks = [(body, line) for language, body, line in fences(ROOT / name) if language == "r"]
     expected = [[row[2:].split() for row in body.splitlines() if row.startswith("#>")] for body, _ in blocks]
     assert any(expected), "R code that shows nothing proves nothing"
     recorded = json.loads((ROOT / "r_reference" / "manifest.json").read_text("utf-8"))["versions"]
-    if interlace.rbridge.available() and all(interlace.rbridge.versions()[k] == recorded[k] for k in ("R", "lme4")):
+    packages = packages_of([body for body, _ in blocks])
+    assert packages <= recorded.keys(), "r_reference/manifest.json has no version of a package that this page loads"
+    if versions_in_r(packages) == {name: recorded[name] for name in ("R", *packages)}:
         for (_, line), says, prints in zip(blocks, expected, printed_by_r([body for body, _ in blocks]), strict=True):
             assert [row.split() for row in prints] == says, f"line {line}"
+
+
+def test_blocks_of_r_depend_on_the_versions_of_all_packages() -> None:
+    blocks = ["suppressMessages({library(lme4); library(emmeans)})", "performance::icc(m)"]
+    assert packages_of(blocks) == {"lme4", "emmeans", "lmerTest", "pbkrtest", "performance"}
+    found = versions_in_r({"lme4", "no.such.package"})
+    assert found.keys() == ({"R", "lme4"} if interlace.rbridge.available() else set())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,9 +124,9 @@ def test_nothing_is_left_untested(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_exist(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     parity = set(re.findall(r'"(record|report|demo)"', (ROOT / "parity" / "__main__.py").read_text("utf-8")))
-    for command in re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE):
+    for command in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE):
         assert command in targets, f"make {command}"
     for command in re.findall(r"python -m parity ([a-z]+)", text):
         assert command in parity, f"python -m parity {command}"
