@@ -263,7 +263,8 @@ def prediction_rows(state: State, newdata: FrameLike | None, columns: tuple[Bool
 
 def _linear_predictor(state: State, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
     """X beta + offset + Z b over the chosen effects; NaN where something is missing."""
-    mean = rows.X[:, state.kept] @ state.beta + rows.offset
+    # Row by row: a product by BLAS gives equal rows different last bits, and ranks of predictions would see that.
+    mean = np.einsum("np,p->n", rows.X[:, state.kept], state.beta) + rows.offset
     for z, codes, modes, keep in zip(rows.Z, rows.codes, state.modes, columns, strict=True):
         if keep.any():
             mean += np.einsum("mk,mk->m", z[:, keep], _modes_at(modes, codes)[:, keep])
