@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_list_like
 
 from interlace.errors import DataError, FormulaError, ModelError
 from interlace.frames.adapt import Table
@@ -230,8 +231,9 @@ def _chosen_levels(name: str, levels: pd.Index[Any], given: Any) -> IntArray:
 
 
 def _numbers(name: str, given: Any) -> pd.Index[Any]:
+    listed = _listed(name, given)
     try:
-        values = np.asarray(_listed(name, given), dtype=np.float64)
+        values = np.asarray(listed, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"at[{name!r}] must hold numbers, as the column does, not {given!r}") from error
     if not np.isfinite(values).all():
@@ -244,6 +246,8 @@ def _listed(name: str, given: Any) -> list[Any]:
     values = [given] if isinstance(given, str) or np.ndim(given) == 0 else list(given)
     if not values:
         raise DataError(f"at[{name!r}] is empty; give one value or more")
+    if any(map(is_list_like, values)):
+        raise DataError(f"at[{name!r}] must be one value or a plain list of values, not {given!r}")
     return values
 
 

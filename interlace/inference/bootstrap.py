@@ -15,11 +15,12 @@ import numpy as np
 
 from interlace.errors import ModelError
 from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.parallel import whole_number_of_jobs
 from interlace.estimate.refits import refit, refit_responses
 from interlace.estimate.state import FitState, State
 from interlace.inference.bootstrap_statistics import Statistic, as_vector, evaluated, of_refits
 from interlace.inference.profile_parameters import Parameter, coefficients, of_fit, standard_deviations
-from interlace.prediction.simulate import draws, generator
+from interlace.prediction.simulate import draws, generator, whole_number_of_draws
 from interlace.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def bootstrap(
         raise ModelError(
             'kind="semiparametric" resamples residuals, which needs a linear model; use "parametric" or "conditional"'
         )
+    n_jobs = whole_number_of_jobs(n_jobs)
     noted = all_parameters(state) if parameters is None else parameters
     function = statistic or partial(of_fit, parameters=noted)
     estimate = as_vector(function(state))
@@ -171,10 +173,7 @@ def all_parameters(state: State) -> list[Parameter]:
 
 def _streams(nsim: int, seed: Seed) -> tuple[list[int], list[np.random.SeedSequence]]:
     """Sizes of the chunks of replicates, and a source of random numbers for each."""
-    if isinstance(nsim, bool) or not isinstance(nsim, int | np.integer):
-        raise TypeError(f"nsim must be a whole number, not {nsim!r}")
-    if nsim < 1:
-        raise ValueError(f"nsim must be at least 1, but is {nsim}")
+    nsim = whole_number_of_draws(nsim)
     entropy = generator(seed).integers(2**63, size=4).tolist()
     counts = [min(_CHUNK, nsim - start) for start in range(0, nsim, _CHUNK)]
     return counts, np.random.SeedSequence(entropy).spawn(len(counts))

@@ -23,6 +23,7 @@ from interlace.inference.bootstrap import Replicates, all_parameters, bootstrap
 from interlace.inference.bootstrap_statistics import Statistic, as_vector, evaluated, of_refits
 from interlace.inference.profile_parameters import Parameter, of_fit
 from interlace.inference.wald import critical_value
+from interlace.prediction.simulate import whole_number_of_draws
 from interlace.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def bootstrap_intervals(
     """
     _checked(kind)
     critical_value(level)
+    if whole_number_of_draws(nsim) < 2:
+        raise ValueError("nsim must be at least 2 for intervals; 1000 or more are usual")
     found = bootstrap(state, nsim, seed, parameters=parameters, n_jobs=n_jobs, show_progress=show_progress)
     acceleration = jackknife(state, parameters=parameters).acceleration if kind == "bca" else None
     return BootstrapIntervals(intervals(found, level, kind, acceleration), found)

@@ -164,8 +164,8 @@ def average_rows(
         Numbers of values of the variables.
     targets : sequence of int
         Positions of the t variables asked for.
-    weights : ndarray, shape of the sizes of the other variables, optional
-        Of their combinations, not all zero; equal by default.
+    weights : ndarray, shape of the sizes, optional
+        Of the points; equal by default. A mean of points without weight is left out.
 
     Returns
     -------
@@ -183,13 +183,13 @@ def average_rows(
     grid = X.reshape(*sizes, X.shape[1])
     order = [*reversed(targets), *others, len(sizes)]
     cells = np.transpose(grid, order).reshape(*(sizes[i] for i in reversed(targets)), -1, X.shape[1])
-    if weights is None:
-        means = cells.mean(axis=-2)
-    else:
-        means = np.einsum("...wp,w->...p", cells, weights.ravel() / weights.sum())
-    shape = [sizes[i] for i in reversed(targets)]
-    codes = np.indices(shape).reshape(len(targets), int(np.prod(shape)))[::-1].T
-    return codes.astype(np.int64), means.reshape(-1, X.shape[1])
+    shares = np.ones(sizes) if weights is None else weights
+    shares = np.transpose(shares, order[:-1]).reshape(cells.shape[:-1])
+    total = shares.sum(axis=-1)
+    there = total > 0.0
+    means = np.einsum("...wp,...w->...p", cells, shares / np.where(there, total, 1.0)[..., None])
+    codes = np.stack(np.nonzero(there)[::-1], axis=-1) if targets else np.zeros((1, 0), dtype=np.int64)
+    return codes.astype(np.int64), np.atleast_2d(means[there])
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,16 +270,16 @@ def _apart(label: str) -> str:
 
 def _given_weights(method: Any, k: int) -> ContrastSet:
     named = isinstance(method, Mapping)
-    given = list(method.values()) if named else np.atleast_2d(np.asarray(method, dtype=np.float64))
-    names = tuple(map(str, method)) if named else tuple(f"C{i + 1}" for i in range(len(given)))
     try:
+        given = list(method.values()) if named else np.atleast_2d(np.asarray(method, dtype=np.float64))
         weights = np.array([np.asarray(row, dtype=np.float64) for row in given])
-    except ValueError:
+    except (TypeError, ValueError):
         weights = np.empty(0)
     if weights.ndim != 2 or weights.shape[1] != k or not np.isfinite(weights).all():
         raise ValueError(
             f"each contrast must have {k} finite weights, one for each mean (of a by-group), in their order"
         )
+    names = tuple(map(str, method)) if named else tuple(f"C{i + 1}" for i in range(len(weights)))
     return ContrastSet(names, weights, "none")
 
 

@@ -10,18 +10,23 @@
 A term contains another if it has the same numeric variables and more factors, among them those of the other one. For
 one that is contained in none, types II and III ask whether its coefficients are zero. Weights do not enter.
 Satterthwaite's degrees of freedom of several rows together depend slightly on which rows stand for the same hypothesis;
-these are chosen as in lmerTest: a unit triangle for types I and II, otherwise the reduced echelon form.
+these are chosen as in lmerTest: a unit triangle for types I and II, otherwise the reduced echelon form; for type III
+by the coefficients of treatment contrasts, whatever those of the fit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 
+from interlace.core.scaling import independent_columns
 from interlace.frames.design import Design
+from interlace.frames.encode import Encoder
 from interlace.frames.newdata import new_rows
+from interlace.frames.stateful import FormulaicEncoder
 from interlace.frames.terms import Scoped, Term
 from interlace.typing import BoolArray, FloatArray, IntArray
 
@@ -89,6 +94,9 @@ def term_hypotheses(design: Design, kept: IntArray, kind: SumsOfSquares) -> list
             R = _triangle(columns)
             assign = np.asarray(design.assign)[kept]
             rows |= {n: _after_others(R, found[n], np.isin(assign, list(above[n]))) for n in contained}
+        if kind == 3 and any(isinstance(e, FormulaicEncoder) and e.categorical for e in design.spec.encoders.values()):
+            treatment = _Treatment.of(design, columns)
+            rows = {number: treatment.echelon(number, L) for number, L in rows.items()}
     return [Hypothesis(design.x_terms[number], rows[number]) for number in found]
 
 
@@ -201,6 +209,49 @@ class _Estimable:
         inside = _without(self.functions, ~containing)
         left = _row_space(involved - involved @ inside.T @ inside)
         return _echelon(left @ self.back, own)
+
+
+@dataclass(frozen=True, eq=False)
+class _Treatment:
+    """Coefficients with treatment contrasts for all factors, as many as there are in the fit.
+
+    Attributes
+    ----------
+    assign : ndarray of int64, shape (p,)
+        Term of each.
+    from_fit : ndarray, shape (p, p)
+        They are from_fit @ beta.
+    """
+
+    assign: IntArray
+    from_fit: FloatArray
+
+    @classmethod
+    def of(cls, design: Design, X: FloatArray) -> _Treatment:
+        """From the columns X in the fit, shape (n, p)."""
+        encoders, scoped = design.spec.encoders, design.spec.blocks
+        blocks = tuple(tuple(tuple((code, False) for code, _ in block) for block in term) for term in scoped)
+        beyond = np.concatenate([_beyond_first(block, encoders) for term in scoped for block in term])
+        columns = _evaluated(design, blocks)[:, beyond]
+        size, own = np.linalg.norm(columns, axis=0), np.linalg.norm(X, axis=0)
+        R = _triangle(np.column_stack([columns / np.where(size > 0.0, size, 1.0), X / own]))
+        kept = independent_columns(R[:, : size.size])
+        back = np.linalg.lstsq(R[:, kept], R[:, size.size :], rcond=_RANK_TOL)[0]
+        return cls(_widths(design, blocks)[beyond][kept], back / size[kept, None] * own)
+
+    def echelon(self, number: int, L: FloatArray) -> FloatArray:
+        """Rows of the same hypothesis, in reduced echelon form by these coefficients; those of the term come first."""
+        rows = np.asarray(np.linalg.lstsq(self.from_fit.T, L.T, rcond=None)[0].T, dtype=np.float64)
+        return np.asarray(_echelon(rows, np.flatnonzero(self.assign == number)) @ self.from_fit)
+
+
+def _beyond_first(block: Scoped, encoders: Mapping[str, Encoder]) -> BoolArray:
+    """Columns of a block with indicators of all levels that are for no first level of a reduced factor."""
+    out = np.ones(1, dtype=np.bool_)
+    for code, reduced in block:
+        own = np.arange(encoders[code].width(False)) >= (reduced and encoders[code].categorical)
+        out = np.outer(own, out).ravel()
+    return out
 
 
 def _units(design: Design, assign: IntArray, size: FloatArray) -> FloatArray:

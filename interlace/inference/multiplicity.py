@@ -22,6 +22,10 @@ Adjustment: TypeAlias = Literal["tukey", "mvt", "holm", "bonferroni", "sidak", "
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(160)
 #: Directions over which the multivariate t distribution is averaged.
 _DRAWS = 50_000
+#: Of the polynomial that stands for the quantiles of many degrees of freedom.
+_DEGREE = 30
+#: Comparisons that are looked at together, to spare memory.
+_BLOCK = 100
 #: Standard normal density beyond this is below 1e-18.
 _FAR = 9.0
 
@@ -118,10 +122,9 @@ def joint_critical_values(
     there = np.flatnonzero(~np.isnan(df))
     n, single = there.size, 1.0 - level
     out = np.full(df.shape, np.nan)
-    if method in ("tukey", "mvt") and n > 1:
+    if (method == "tukey" and means > 2 and n) or (method == "mvt" and n > 1):
         directions = _directions(correlation[np.ix_(there, there)]) if method == "mvt" else None
-        found = {nu: _joint_quantile(nu, level, means, directions) for nu in set(df[there].round(10).tolist())}
-        out[there] = [found[nu] for nu in df[there].round(10).tolist()]
+        out[there] = _joint_quantiles(df[there], level, means, directions)
         return out
     if method == "sidak" and n:
         single = -float(np.expm1(np.log(level) / n))
@@ -129,6 +132,33 @@ def joint_critical_values(
         single /= n
     out[there] = wald.critical_value(1.0 - single, df[there])
     return out
+
+
+def _joint_quantiles(df: FloatArray, level: float, means: int, directions: _Directions | None) -> FloatArray:
+    """Quantiles for many degrees of freedom, shape (c,).
+
+    Their logarithm is a smooth function of 1 / df. Above two degrees of freedom its polynomial of degree ``_DEGREE``
+    is good to 1e-8 of the quantile for up to 60 means.
+    """
+    distinct, place = np.unique(df.round(10), return_inverse=True)
+    smooth = distinct >= 2.0
+    if smooth.sum() <= 2 * _DEGREE:
+        smooth[:] = False
+    found = np.array(
+        [
+            np.nan if skip else _joint_quantile(nu, level, means, directions)
+            for nu, skip in zip(distinct.tolist(), smooth, strict=True)
+        ]
+    )
+    if smooth.any():
+        inverse = 1.0 / distinct[smooth]
+        curve = np.polynomial.Chebyshev.interpolate(
+            lambda u: np.log([_joint_quantile(1.0 / one, level, means, directions) for one in u]),
+            _DEGREE,
+            domain=[inverse.min(), inverse.max()],
+        )
+        found[smooth] = np.exp(curve(inverse))
+    return np.asarray(found[place])
 
 
 def _joint_quantile(df: float, level: float, means: int, directions: _Directions | None) -> float:
@@ -227,7 +257,10 @@ def _directions(correlation: FloatArray) -> _Directions:
     there = values > 1e-10 * values[-1]
     root = vectors[:, there] * np.sqrt(values[there])
     z = _points(root.shape[1])
-    return _Directions(np.abs(z @ root.T).max(axis=1) / np.linalg.norm(z, axis=1), root.shape[1])
+    largest = np.zeros(len(z))
+    for start in range(0, len(root), _BLOCK):
+        largest = np.maximum(largest, np.abs(z @ root[start : start + _BLOCK].T).max(axis=1))
+    return _Directions(largest / np.linalg.norm(z, axis=1), root.shape[1])
 
 
 @lru_cache(maxsize=8)

@@ -27,6 +27,7 @@ from interlace.core.terms import split_theta
 from interlace.errors import ModelError
 from interlace.estimate.glmm_problem import GlmmProblem
 from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.parallel import whole_number_of_jobs
 from interlace.estimate.state import State
 from interlace.inference.profile_coefficients import LinearCoefficient
 from interlace.inference.profile_parameters import Parameter, estimates
@@ -204,7 +205,7 @@ def profile_limits(
            [1486.45, 1568.55]])
     """
     _possible(state, parameters)
-    quantile = float(critical_value(level)) ** 2
+    n_jobs, quantile = whole_number_of_jobs(n_jobs), float(critical_value(level)) ** 2
     with blas.limited(state.problem.structure.m):
         found, lowest = _at_minimum(state, parameters, partial(_interval, quantile=quantile), n_jobs=n_jobs)
     ends = np.array([f.ends for f in found]).reshape(-1, 2)

@@ -302,7 +302,7 @@ def _of_generalized(state: GlmmState, density: bool, fold: Fold) -> LeftOut | No
 
 def _fixed_part(design: Design, kept: IntArray, rows: IntArray, beta: FloatArray) -> FloatArray:
     """X beta + offset of some rows."""
-    fixed = np.einsum("np,p->n", design.X[rows][:, kept], beta)  # equal rows, equal bits
+    fixed: FloatArray = np.einsum("np,p->n", design.X[rows][:, kept], beta)  # equal rows, equal bits
     return fixed if design.offset is None else fixed + design.offset[rows]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from interlace.estimate.state import State
     from interlace.typing import FloatArray
 
-__all__ = ["Seed", "draws", "generator", "simulate"]
+__all__ = ["Seed", "draws", "generator", "simulate", "whole_number_of_draws"]
 
 Seed: TypeAlias = int | np.random.Generator | None
 
@@ -72,7 +72,7 @@ def simulate(state: State, nsim: int = 1, seed: Seed = None, *, conditional: boo
     >>> new["sim_1"].equals(simulate(result.state, seed=1)["sim_1"])
     True
     """
-    values = draws(state, _count(nsim), generator(seed), conditional=conditional)
+    values = draws(state, whole_number_of_draws(nsim), generator(seed), conditional=conditional)
     names = [f"sim_{i + 1}" for i in range(len(values))]
     return pd.DataFrame(values.T, index=state.problem.design.index, columns=names)
 
@@ -107,7 +107,22 @@ def generator(seed: Seed) -> np.random.Generator:
     return np.random.default_rng(number)
 
 
-def _count(nsim: int) -> int:
+def whole_number_of_draws(nsim: int) -> int:
+    """Check how many responses are to be drawn.
+
+    Raises
+    ------
+    TypeError
+        ``nsim`` is no whole number.
+    ValueError
+        It is less than 1.
+
+    Examples
+    --------
+    >>> whole_number_of_draws(0)
+    Traceback (most recent call last):
+    ValueError: nsim must be at least 1, but is 0
+    """
     try:
         count = operator.index(nsim)
     except TypeError:

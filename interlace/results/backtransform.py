@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from interlace.estimate.glmm_state import GlmmState
-from interlace.frames.names import display
+from interlace.frames.evaluate import inspect
 
 if TYPE_CHECKING:
     from interlace.core.familybase import Family
@@ -79,7 +80,8 @@ def scale_of(state: State) -> Scale:
     Parameters
     ----------
     state : State
-        Of a linear model, log(y), log2(y), log10(y), log1p(y) and sqrt(y) are known as transformations.
+        Of a linear model, log(y), log2(y), log10(y), log1p(y) and sqrt(y) are known as transformations, and those of a
+        sum with a number, log(y + 1).
 
     Examples
     --------
@@ -91,10 +93,39 @@ def scale_of(state: State) -> Scale:
     if isinstance(state, GlmmState):
         return _of_link(state.model.link, state.model.family)
     response = state.problem.design.spec.formula.response
-    called = display(response.codes[0]).removeprefix("np.").partition("(")
-    if response.kind == "cbind" or not called[2].endswith(")"):
+    call = inspect(response.codes[0]).tree
+    if response.kind == "cbind" or not isinstance(call, ast.Call):
         return _identity()
-    return _transformations().get(called[0], _identity())
+    scale = _transformations().get(ast.unparse(call.func).removeprefix("np."))
+    if scale is None:
+        return _identity()
+    added = _added(call.args[0])
+    if not added:
+        return scale
+    written = f"{scale.name}(mu {'-' if added < 0.0 else '+'} {abs(added):g})"
+    return replace(scale, name=written, mean=partial(_less, scale.mean, added))
+
+
+def _added(argument: ast.expr) -> float:
+    """Number that is added to something, 0 for anything else than a sum."""
+    if isinstance(argument, ast.BinOp) and isinstance(argument.op, ast.Add | ast.Sub):
+        left, right = (_number(side) for side in (argument.left, argument.right))
+        if right is not None:
+            return right if isinstance(argument.op, ast.Add) else -right
+        if left is not None and isinstance(argument.op, ast.Add):
+            return left
+    return 0.0
+
+
+def _number(side: ast.expr) -> float | None:
+    if isinstance(side, ast.UnaryOp) and isinstance(side.op, ast.USub):
+        value = _number(side.operand)
+        return None if value is None else -value
+    return float(side.value) if isinstance(side, ast.Constant) and isinstance(side.value, int | float) else None
+
+
+def _less(mean: Callable[[FloatArray], FloatArray], added: float, x: FloatArray) -> FloatArray:
+    return mean(x) - added
 
 
 def _identity() -> Scale:

@@ -53,11 +53,14 @@ class _OfResult:
     def of(self, state: State) -> pd.Series:
         """The statistic, with names."""
         found = self.function(type(self.result)(state, self.result.call))
-        if isinstance(found, Mapping):
-            found = pd.Series(dict(found), dtype=float)
-        if isinstance(found, pd.Series):
-            return found
-        values = np.atleast_1d(np.asarray(found, dtype=np.float64))
+        try:
+            if found is None:
+                raise TypeError("nothing came back")
+            if isinstance(found, Mapping | pd.Series):
+                return pd.Series(found, dtype=float)
+            values = np.atleast_1d(np.asarray(found, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"statistic must return a number or a vector of numbers, not {found!r}") from error
         names = ["statistic"] if values.size == 1 else [f"statistic_{i + 1}" for i in range(values.size)]
         if values.ndim != 1 or values.size == 0:
             raise ValueError(f"statistic must return a number or a vector of numbers, not shape {values.shape}")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from interlace.errors import ConvergenceWarning, ModelError
 from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.parallel import whole_number_of_jobs
 from interlace.inference.compare import (
     Comparison,
     check_comparable,
@@ -19,7 +20,7 @@ from interlace.inference.compare import (
     with_one_criterion,
 )
 from interlace.inference.ranova import Deletions, fixed_deletions, random_deletions
-from interlace.prediction.simulate import generator
+from interlace.prediction.simulate import generator, whole_number_of_draws
 from interlace.results.arguments import state_of_result
 
 if TYPE_CHECKING:
@@ -333,15 +334,14 @@ def _bootstrap(
     states: Sequence[State], found: Comparison, rows: Sequence[str], nsim: int, seed: Seed, n_jobs: int | None
 ) -> list[float]:
     """P-value of each model against the one before it; NaN for the first one and without degrees of freedom."""
-    if isinstance(nsim, bool) or nsim < 1:
-        raise ValueError(f"nsim must be a whole number of at least 1, not {nsim!r}")
+    nsim, n_jobs = whole_number_of_draws(nsim), whole_number_of_jobs(n_jobs)
     rng, p_values = generator(seed), [np.nan]
     for i, df in enumerate(found.df.tolist()):
         if df == 0:
             p_values.append(np.nan)
             continue
-        simulated = simulated_ratios(states[i], states[i + 1], int(nsim), rng, n_jobs=n_jobs)
-        failed = int(nsim) - simulated.used
+        simulated = simulated_ratios(states[i], states[i + 1], nsim, rng, n_jobs=n_jobs)
+        failed = nsim - simulated.used
         if failed:
             why = next(message for message in simulated.messages if message)
             _warn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -22,6 +22,7 @@ from interlace.inference.profile_parameters import (
     standard_deviations,
 )
 from interlace.inference.wald import critical_value
+from interlace.results.arguments import one_of
 from interlace.results.fixed import coefficient_names, interval_columns
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def selected(rows: Sequence[Row], parm: str | int | Sequence[str | int]) -> list
     rows : sequence of Row
     parm : str, int, or sequence of these
     """
-    wanted = [parm] if isinstance(parm, str | int | np.integer) else list(parm)
+    wanted = list(parm) if isinstance(parm, Iterable) and not isinstance(parm, str) else [parm]
     out: list[Row] = []
     for one in wanted:
         if isinstance(one, int | np.integer) and not isinstance(one, bool):
@@ -215,8 +216,8 @@ def confint(
     Intercept                      251.405  237.681  265.130
     Days                            10.467    7.359   13.576
     """
-    _one_of("method", method, get_args(IntervalMethod))
-    _one_of("scale", scale, get_args(Scale))
+    one_of("method", method, get_args(IntervalMethod))
+    one_of("scale", scale, get_args(Scale))
     critical_value(level)
     rows = rows_of(state, scale)
     rows = default_rows(rows, scale, method) if parm is None else selected(rows, parm)
@@ -234,11 +235,6 @@ def confint(
         _warn(limits, [row.name for row in rows if row.parameter is not None], stacklevel=stacklevel)
         ends = limits.ends
     return _table(rows, np.column_stack([of_fit(state, parameters), ends]), level)
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; not {value!r}")
 
 
 def _table(rows: Sequence[Row], values: FloatArray, level: float) -> pd.DataFrame:

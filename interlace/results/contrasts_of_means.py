@@ -12,6 +12,8 @@ import pandas as pd
 from interlace.frames.levels import level_text
 from interlace.inference.emmeans import ContrastMethod, ContrastSet, LinearEstimates, contrast_set
 from interlace.inference.multiplicity import Adjustment, adjusted_p_values, joint_critical_values
+from interlace.inference.wald import critical_value
+from interlace.results.arguments import listed_names
 from interlace.results.emmeans import NOT_ESTIMABLE, EmmeansResult, Kind, check_kind, end_columns, table_text
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ class ContrastResult:
         On the scale of the linear predictor.
     families : tuple of ndarray of int64
         Rows that are adjusted together: those of one group.
-    means : int
-        Number of means in a group.
+    means : tuple of int
+        Number of means in each group.
     adjust : str
         Adjustment of p-values.
     ratios : bool
@@ -50,7 +52,7 @@ class ContrastResult:
     factors: pd.DataFrame
     estimates: LinearEstimates
     families: tuple[IntArray, ...]
-    means: int
+    means: tuple[int, ...]
     adjust: Adjustment
     ratios: bool
     method: DfMethod
@@ -98,12 +100,12 @@ class ContrastResult:
         """
         found = self.estimates
         p = np.full(found.estimate.shape, np.nan)
-        for rows in self.families:
+        for rows, means in zip(self.families, self.means, strict=True):
             p[rows] = adjusted_p_values(
                 found.statistic[rows],
                 found.df[rows],
                 self.adjust,
-                means=self.means,
+                means=means,
                 correlation=found.correlation[np.ix_(rows, rows)],
             )
         letter = "z" if self.method == "normal" else "t"
@@ -138,12 +140,12 @@ class ContrastResult:
         """
         found = self.estimates
         reach = np.full(found.estimate.shape, np.nan)
-        for rows in self.families:
+        for rows, means in zip(self.families, self.means, strict=True):
             reach[rows] = joint_critical_values(
                 found.df[rows],
                 self.level if level is None else level,
                 self.adjust,
-                means=self.means,
+                means=means,
                 correlation=found.correlation[np.ix_(rows, rows)],
             )
         ends = [found.estimate - reach * found.se, found.estimate + reach * found.se]
@@ -234,19 +236,23 @@ def contrast(
         raise ValueError(f"adjust must be one of {', '.join(get_args(Adjustment))}; not {adjust!r}")
     kind = emm.type if type is None else type
     check_kind(kind)
-    groups = emm.by if by is None else ((by,) if isinstance(by, str) else tuple(by))
-    inside = _inside(emm, groups)
+    level = emm.level if level is None else level
+    critical_value(level)
+    groups = emm.by if by is None else listed_names("by", by, "factor")
+    labels = np.array(_labels(emm.factors[_inside(emm, groups)]), dtype=object)
     rows_of = _groups(emm.factors, groups)
-    if len(rows_of[0]) < 2 and isinstance(method, str):
+    if isinstance(method, str):
+        rows_of = [rows for rows in rows_of if len(rows) > 1]
+    if not rows_of:
         raise ValueError("there is one mean (in each group) and nothing to compare it with")
-    possible = kind == "response" and emm.scale.ratio is not None
-    sets = contrast_set(method, _labels(emm.factors.loc[rows_of[0], inside]), "-")
-    ratios = possible and bool(np.allclose(sets.weights.sum(axis=1), 0.0))
+    sets = [contrast_set(method, labels[rows].tolist()) for rows in rows_of]
+    ratios = kind == "response" and emm.scale.ratio is not None
+    ratios = ratios and all(np.allclose(one.weights.sum(axis=1), 0.0) for one in sets)
     if ratios:
-        sets = contrast_set(method, _labels(emm.factors.loc[rows_of[0], inside]), "/")
+        sets = [contrast_set(method, labels[rows].tolist(), "/") for rows in rows_of]
     notes = [note for note in emm.notes if note != NOT_ESTIMABLE]
-    chosen = sets.adjust if adjust is None else adjust
-    if chosen == "tukey" and not sets.pairwise:
+    chosen = sets[0].adjust if adjust is None else adjust
+    if chosen == "tukey" and not sets[0].pairwise:
         chosen = "sidak"
         notes.append("Tukey's adjustment is for all pairs only; Sidak's is used instead")
     weights, factors, families = _all_groups(emm, sets, groups, rows_of)
@@ -257,12 +263,12 @@ def contrast(
         factors,
         estimates,
         families,
-        len(rows_of[0]),
+        tuple(len(rows) for rows in rows_of),
         chosen,  # type: ignore[arg-type]
         ratios,
         emm.space.tests.method,
         emm.scale,
-        emm.level if level is None else level,
+        level,
         emm.coefficients,
         tuple(notes),
     )
@@ -345,18 +351,16 @@ def _is_number(text: str) -> bool:
 
 
 def _all_groups(
-    emm: EmmeansResult, sets: ContrastSet, groups: Sequence[str], rows_of: Sequence[IntArray]
+    emm: EmmeansResult, sets: Sequence[ContrastSet], groups: Sequence[str], rows_of: Sequence[IntArray]
 ) -> tuple[FloatArray, pd.DataFrame, tuple[IntArray, ...]]:
     """Weights of all means for the contrasts of every group, their names, and the rows of each group."""
-    c = len(sets.names)
-    weights = np.zeros((c * len(rows_of), len(emm.factors)))
-    families = []
-    for g, rows in enumerate(rows_of):
-        own = np.arange(g * c, (g + 1) * c)
-        weights[np.ix_(own, rows)] = sets.weights
-        families.append(own)
-    first = np.repeat([int(rows[0]) for rows in rows_of], c)
-    factors = pd.DataFrame({"contrast": np.tile(np.array(sets.names, dtype=object), len(rows_of))})
+    counts = [len(one.names) for one in sets]
+    weights = np.zeros((sum(counts), len(emm.factors)))
+    families = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+    for own, one, rows in zip(families, sets, rows_of, strict=True):
+        weights[np.ix_(own, rows)] = one.weights
+    first = np.repeat([int(rows[0]) for rows in rows_of], counts)
+    factors = pd.DataFrame({"contrast": np.array([name for one in sets for name in one.names], dtype=object)})
     for name in groups:
         factors[name] = emm.factors[name].take(first).to_numpy()
     return weights, factors, tuple(families)

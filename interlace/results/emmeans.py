@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -17,7 +18,8 @@ from interlace.frames.names import suggest
 from interlace.frames.reference_grid import ReferenceGrid, reference_grid
 from interlace.inference import wald
 from interlace.inference.emmeans import FunctionSpace, LinearEstimates, average_rows, function_space
-from interlace.results.arguments import state_of_result
+from interlace.inference.nesting import cell_weights, nested_factors
+from interlace.results.arguments import listed_names, state_of_result
 from interlace.results.backtransform import Scale, scale_of
 from interlace.results.fixed import coefficient_names, coefficient_tests_of
 
@@ -223,7 +225,9 @@ def emmeans(
     Notes
     -----
     As in emmeans, a numeric predictor of two distinct values is taken at both, like a factor. A mean that the data do
-    not determine (an empty cell) is NaN. See Searle, Speed and Milliken (1980, Am. Stat. 34, 216-221).
+    not determine (an empty cell) is NaN. Levels of a factor that is nested in another one, by the data or as b is in
+    ``a + a:b``, are averaged within the levels around them, and come with these in the table. See Searle, Speed and
+    Milliken (1980, Am. Stat. 34, 216-221).
 
     Examples
     --------
@@ -244,16 +248,20 @@ def emmeans(
     design = state.problem.design
     names, groups = _targets(specs, by)
     grid = reference_grid(design, at)
+    nests = _nests(design, grid)
+    around = [i for j in _positions((*names, *groups), grid) for i in nests.get(j, ())]
+    names = (*names, *(grid.names[i] for i in dict.fromkeys(around) if grid.names[i] not in (*names, *groups)))
     positions = _positions((*names, *groups), grid)
-    counts = _frequencies(grid, positions, design.y.size) if weights == "proportional" else None
-    codes, L = average_rows(grid.X, grid.sizes, positions, counts)
+    shares = cell_weights(nests, [v.codes for v in grid.variables], grid.sizes)
+    if weights == "proportional":
+        shares = (shares > 0.0) * _frequencies(grid, positions, nests, design.y.size)
+    codes, L = average_rows(grid.X, grid.sizes, positions, shares)
     labels = {grid.names[i]: grid.variables[i].values.take(codes[:, j]) for j, i in enumerate(positions)}
     factors = pd.DataFrame(labels) if labels else pd.DataFrame({"1": ["overall"]})
-    if offset is None:
-        offset = 0.0 if design.offset is None else float(np.mean(design.offset))
     space = function_space(design.X, state.kept, coefficient_tests_of(result, ddf))
-    estimates = space.estimates(L, np.full(len(L), float(offset)))
+    estimates = space.estimates(L, np.full(len(L), _offset(offset, design)))
     notes = _notes(design, grid, positions)
+    notes += [f"nested: {grid.names[i]} in {', '.join(grid.names[j] for j in nests[i])}" for i in nests]
     if not estimates.estimable.all():
         notes.append(NOT_ESTIMABLE)
     return EmmeansResult(
@@ -272,11 +280,9 @@ def emmeans(
 
 def _targets(specs: str | Sequence[str], by: str | Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the predictors asked for, and of those that make groups."""
-    groups = (by,) if isinstance(by, str) else tuple(by or ())
-    if not isinstance(specs, str):
-        names = tuple(specs)
-    elif "~" not in specs:
-        names = (specs,)
+    groups = () if by is None else listed_names("by", by, "predictor")
+    if not isinstance(specs, str) or "~" not in specs:
+        names = listed_names("specs", specs, "predictor")
     else:
         left, _, right = specs.partition("~")
         if left.strip():
@@ -299,31 +305,57 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(name.strip().strip("`") for name in re.split(r"[+*:]", text))
 
 
+def _offset(given: Any, design: Design) -> float:
+    """Offset of all means: the one asked for, or the average one."""
+    if given is None:
+        return 0.0 if design.offset is None else float(np.mean(design.offset))
+    said = f"offset must be one finite number, not {given!r}"
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise TypeError(said)
+    value = float(given)
+    if not np.isfinite(value):
+        raise ValueError(said)
+    return value
+
+
 def _positions(names: Sequence[str], grid: ReferenceGrid) -> list[int]:
     for name in names:
         if name not in grid.names:
             raise FormulaError(
                 f"{name!r} is not a predictor of the fixed effects{suggest(str(name), list(grid.names))}; these are "
                 + (", ".join(map(repr, grid.names)) or "none")
+                + (f". Several are a list, or a formula: '~ {name}'" if re.search(r"[+*:|]", str(name)) else "")
             )
     return [grid.names.index(name) for name in names]
 
 
-def _frequencies(grid: ReferenceGrid, positions: Sequence[int], n: int) -> FloatArray:
-    """In how many of n rows each combination of the other variables occurs; values of numeric ones count alike."""
+def _nests(design: Design, grid: ReferenceGrid) -> dict[int, tuple[int, ...]]:
+    """Factors that each factor is nested in, by position."""
+    columns = [{name for code in term for name in inspect(code).columns} for term in design.spec.formula.terms]
+    terms = [{i for i, name in enumerate(grid.names) if name in term} for term in columns]
+    return nested_factors([variable.codes for variable in grid.variables], grid.sizes, terms)
+
+
+def _frequencies(
+    grid: ReferenceGrid, positions: Sequence[int], nests: Mapping[int, Sequence[int]], n: int
+) -> FloatArray:
+    """In how many of n rows each combination of the other variables, and of those that they are nested in, occurs.
+
+    Values of numeric ones count alike.
+    """
     variables = grid.variables
-    others = [i for i in range(len(variables)) if i not in positions]
-    shape = [len(variables[i].values) if variables[i].codes is not None else 1 for i in others]
+    others = {i for i in range(len(variables)) if i not in positions}
+    others |= {i for j in others for i in nests.get(j, ())}
+    factors = {i: codes for i in sorted(others) if (codes := variables[i].codes) is not None}
+    shape = [size if i in factors else 1 for i, size in enumerate(grid.sizes)]
     cell = np.zeros(n, dtype=np.int64)
     there = np.ones(n, dtype=bool)
-    for i, size in zip(others, shape, strict=True):
-        codes = variables[i].codes
-        if codes is not None:
-            cell, there = cell * size + codes, there & (codes >= 0)
+    for i, codes in factors.items():
+        cell, there = cell * shape[i] + codes, there & (codes >= 0)
     found = np.bincount(cell[there], minlength=int(np.prod(shape))).reshape(shape)
     if not found.any():
         raise DataError("weights='proportional': the levels chosen by at= do not occur together in the data")
-    return np.broadcast_to(found, [len(variables[i].values) for i in others])
+    return found.astype(np.float64)
 
 
 def _notes(design: Design, grid: ReferenceGrid, positions: Sequence[int]) -> list[str]:

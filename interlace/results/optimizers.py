@@ -19,7 +19,7 @@ from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.lmm import fit_design
 from interlace.inference.principal_components import principal_components
 from interlace.inference.profile_parameters import covariance_parameters
-from interlace.results.arguments import state_of_result
+from interlace.results.arguments import listed_names, one_of, state_of_result
 from interlace.results.confint import theta_name
 from interlace.results.fixed import coefficient_names
 from interlace.typing import Optimizer
@@ -35,13 +35,13 @@ __all__ = ["RandomComponents", "allFit", "rePCA"]
 _STARTS = {"default": None, "large": 1.0, "small": 0.1}
 
 
-def allFit(result: Members, optimizers: Sequence[Optimizer] | None = None) -> pd.DataFrame:  # noqa: N802  (R's name)
+def allFit(result: Members, optimizers: Optimizer | Sequence[Optimizer] | None = None) -> pd.DataFrame:  # noqa: N802  (R's name)
     """Fit a model by every optimizer from several starting points: lme4's ``allFit``.
 
     Parameters
     ----------
     result : LMMResult or GLMMResult
-    optimizers : sequence of {"auto", "lbfgsb", "bobyqa"}, optional
+    optimizers : {"auto", "lbfgsb", "bobyqa"} or sequence of these, optional
         All that are installed by default; BOBYQA needs the extra ``[bobyqa]``.
 
     Returns
@@ -67,10 +67,11 @@ def allFit(result: Members, optimizers: Sequence[Optimizer] | None = None) -> pd
     ((6, 11), True)
     """
     state = state_of_result(result)
-    chosen = _available() if optimizers is None else list(optimizers)
-    unknown = [name for name in chosen if name not in get_args(Optimizer)]
-    if unknown or not chosen:
-        raise ValueError(f"optimizers must be among {', '.join(get_args(Optimizer))}; not {unknown}")
+    chosen: Sequence[Any] = _available() if optimizers is None else listed_names("optimizers", optimizers, "optimizer")
+    if not chosen:
+        raise ValueError("optimizers is empty; name one or more, or leave it out for all")
+    for name in chosen:
+        one_of("optimizers", name, get_args(Optimizer))
     columns = _columns(state)
     rows = {(name, start): _row(state, name, start) for name in chosen for start in _STARTS}
     index = pd.MultiIndex.from_tuples(list(rows), names=["optimizer", "start"])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
 
 from interlace.inference.profile import ProfileResult, profile_curves
-from interlace.results.confint import Row, confint, default_rows, rows_of, selected
+from interlace.results.arguments import one_of
+from interlace.results.confint import Row, Scale, confint, default_rows, rows_of, selected
 
 if TYPE_CHECKING:
     from interlace.estimate.state import State
     from interlace.results.call import FitCall, GlmerCall
-    from interlace.results.confint import Parm, Scale
+    from interlace.results.confint import Parm
 
 __all__ = ["Profiles", "profile"]
 
@@ -130,6 +131,7 @@ def profile(
     Profiles
         A correlation beside a variance of zero, about which the data say nothing, has no profile.
     """
+    one_of("scale", scale, get_args(Scale))
     columns = [row for row in rows_of(state, scale) if row.parameter is not None]
     rows = default_rows(columns, scale, "profile") if parm is None else selected(columns, parm)
     wanted = [row.parameter for row in rows if row.parameter is not None]

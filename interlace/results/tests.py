@@ -68,6 +68,9 @@ def anova_table(result: Members, type: int = 3, ddf: DfMethod | None = None) -> 
     the average of the levels of f (type III), f where x is zero. Where a combination of levels has no data, a test of
     type III is about those functions that can be estimated.
 
+    A term of several columns, ``poly(x, 2)`` or ``bs(x)``, is numeric here as x is. lmerTest takes it for a factor: its
+    test of type II of f in ``f * poly(x, 2)`` does not account for the interaction, that in ``f * x`` does.
+
     For formulas without a main effect (``a + a:b``), lmerTest tests ``a`` at the first level of b, and without an
     intercept (``0 + a * b``) all means of ``a`` at once; here it is the differences between means over b in both cases.
 
@@ -262,18 +265,26 @@ def _single_table(
 def _weights(L: Any, names: list[str]) -> tuple[FloatArray, pd.Index[Any]]:
     """Rows of weights of all coefficients, shape (q, p), and their labels."""
     if isinstance(L, Mapping):
-        L = pd.DataFrame({name: np.atleast_1d(weights) for name, weights in L.items()})
+        rows = {name: np.atleast_1d(weights) for name, weights in L.items()}
+        if len({len(weights) for weights in rows.values()}) > 1:
+            listed = ", ".join(f"{name} {len(weights)}" for name, weights in rows.items())
+            raise ValueError(f"L names coefficients with different numbers of weights: {listed}; give one for each row")
+        L = pd.DataFrame(rows)
     elif isinstance(L, pd.Series):
         L = L.to_frame().T
     if isinstance(L, pd.DataFrame):
+        if not L.columns.is_unique:
+            raise ValueError(f"L names {L.columns[L.columns.duplicated()][0]!r} twice")
         unknown = [name for name in L.columns if name not in names]
         if unknown:
             listed = ", ".join(f"{name!r}{suggest(str(name), names)}" for name in unknown)
             raise ValueError(f"L names coefficients that the fit does not have: {listed}")
-        weights, labels = L.reindex(columns=names, fill_value=0.0).to_numpy(dtype=float), L.index
+        weights, labels = _numbers(L.reindex(columns=names, fill_value=0.0)), L.index
     else:
-        weights = np.atleast_2d(np.asarray(L, dtype=float))
+        weights = np.atleast_2d(_numbers(L))
         labels = pd.RangeIndex(len(weights))
+    if weights.size == 0:
+        raise ValueError("L has no rows, so there is nothing to test; give the weights of one linear function or more")
     if weights.ndim != 2 or weights.shape[1] != len(names):
         raise ValueError(
             f"L must have one column for each of the {len(names)} coefficients ({', '.join(names)}), not the shape "
@@ -284,8 +295,23 @@ def _weights(L: Any, names: list[str]) -> tuple[FloatArray, pd.Index[Any]]:
     return weights, labels
 
 
+def _numbers(L: Any) -> FloatArray:
+    try:
+        return np.asarray(L, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "L must hold numbers, the weights of the coefficients, as many in each row: an array, or a dict such as "
+            f'{{"Days": 1}}; not {L!r}'
+        ) from error
+
+
 def _null(rhs: ArrayLike, rows: int) -> FloatArray:
-    null = np.asarray(rhs, dtype=float)
+    try:
+        null = np.asarray(rhs, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"rhs must hold numbers, not {rhs!r}") from error
     if null.shape not in ((), (rows,)):
         raise ValueError(f"rhs must be one number, or one for each of the {rows} rows of L, not of shape {null.shape}")
+    if not np.isfinite(null).all():
+        raise ValueError(f"rhs must hold finite numbers, not {rhs!r}")
     return np.broadcast_to(null, (rows,))

@@ -61,6 +61,17 @@ def test_quantiles_undo_tails(method: str) -> None:
     np.testing.assert_allclose(tails, 0.1, rtol=1e-6)
 
 
+@pytest.mark.parametrize(("method", "rtol"), [("tukey", 1e-8), ("mvt", 1e-6)])
+def test_quantiles_of_many_degrees_of_freedom_are_those_of_each(method: str, rtol: float) -> None:
+    """Sixteen means have 120 pairs; some with fewer than two degrees of freedom, one with infinitely many."""
+    C = contrast_set("pairwise", [str(i) for i in range(16)]).weights / np.sqrt(2.0)
+    df = np.append(np.geomspace(1.5, 1e5, 119), np.inf)
+    found = joint_critical_values(df, 0.95, method, means=16, correlation=C @ C.T)  # type: ignore[arg-type]
+    for i in (0, 7, 30, 60, 118, 119):
+        alone = joint_critical_values(np.full(120, df[i]), 0.95, method, means=16, correlation=C @ C.T)  # type: ignore[arg-type]
+        assert found[i] == pytest.approx(alone[i], rel=rtol)
+
+
 def test_step_adjustments_against_scipy_and_by_hand() -> None:
     t, df = np.array([2.9, 0.3, 2.1, 3.6]), np.full(4, 20.0)
     p = 2 * stats.t.sf(t, df)
@@ -83,6 +94,15 @@ def test_what_cannot_be_estimated_does_not_count() -> None:
     assert np.isnan(joint_critical_values(np.full(2, np.nan), 0.95, "tukey", means=2, correlation=np.eye(2))).all()
 
 
+@pytest.mark.parametrize("method", ["tukey", "mvt", "bonferroni", "sidak", "none"])
+def test_p_values_and_intervals_agree_where_one_comparison_is_left(method: str) -> None:
+    """One of the three pairs of three means can be estimated: its interval ends at 0 where its p-value is 0.05."""
+    df = np.array([np.nan, 12.0, np.nan])
+    reach = joint_critical_values(df, 0.95, method, means=3, correlation=np.eye(3))  # type: ignore[arg-type]
+    tails = adjusted_p_values(reach, df, method, means=3, correlation=np.eye(3))  # type: ignore[arg-type]
+    assert tails[1] == pytest.approx(0.05, rel=1e-8)
+
+
 def test_averages_over_the_other_variables() -> None:
     rng = np.random.default_rng(0)
     sizes = (2, 3, 4)
@@ -93,7 +113,7 @@ def test_averages_over_the_other_variables() -> None:
         np.testing.assert_allclose(row, grid[a, :, c].mean(axis=0))
     assert codes[:5].tolist() == [[0, 0], [1, 0], [2, 0], [3, 0], [0, 1]]
     weights = np.arange(1.0, 9.0).reshape(2, 4)
-    _, found = average_rows(X, sizes, [1], weights)
+    _, found = average_rows(X, sizes, [1], np.broadcast_to(weights[:, None, :], sizes))
     for b, row in enumerate(found):
         np.testing.assert_allclose(row, np.einsum("acp,ac->p", grid[:, b], weights) / weights.sum())
 

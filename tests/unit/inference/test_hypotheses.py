@@ -115,6 +115,24 @@ def test_coding_does_not_matter(data: pd.DataFrame, kind: int) -> None:
             )
 
 
+@pytest.mark.parametrize("contrasts", [{}, {"status": "sum", "amd": "sum"}, {"status": "helmert", "amd": "poly"}])
+def test_degrees_of_freedom_of_type_three_do_not_depend_on_the_coding(contrasts: dict[str, str]) -> None:
+    """anova(lmer(log1p(total.fruits) ~ status * amd + (1 | gen), Arabidopsis)) of lmerTest 3.1-3, for all codings."""
+    formula = "log1p(total.fruits) ~ status * amd + (1 | gen)"
+    table = interlace.anova_table(interlace.fit(formula, interlace.datasets.load("Arabidopsis"), contrasts=contrasts))
+    assert table["DenDF"].to_list() == pytest.approx([608.134876, 600.236904, 600.793206], rel=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore::interlace.RankDeficiencyWarning")
+def test_degrees_of_freedom_of_type_three_with_an_empty_cell_and_sums_to_zero() -> None:
+    """The same without the clipped transplants and with rack, contr.sum for both factors."""
+    df = interlace.datasets.load("Arabidopsis")
+    df = df[(df["status"] != "Transplant") | (df["amd"] != "clipped")]
+    formula, contrasts = "log1p(total.fruits) ~ status * amd + rack + (1 | gen)", {"status": "sum", "amd": "sum"}
+    table = interlace.anova_table(interlace.fit(formula, df, contrasts=contrasts))
+    assert table["DenDF"].to_list() == pytest.approx([528.447622, 522.777591, 522.394166, 524.045105], rel=1e-8)
+
+
 def test_factors_with_covariates_as_in_lmertest(data: pd.DataFrame) -> None:
     """A term with a covariate does not contain the factor alone, but does contain the covariate alone."""
     third = rows_of(state_of("y ~ a * x + (1 | g)", data), 3)

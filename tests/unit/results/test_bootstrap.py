@@ -106,6 +106,18 @@ def test_a_statistic_that_is_no_vector(sleep):
         bootstrap(sleep, 5, 1, lambda refit: np.eye(2))
 
 
+@pytest.mark.parametrize(("value", "said"), [("high", "'high'"), (None, "None"), ({"sd": "high"}, "{'sd': 'high'}")])
+def test_a_statistic_that_is_no_number(sleep, value, said):
+    with pytest.raises(TypeError, match=f"statistic must return a number or a vector of numbers, not {said}"):
+        bootstrap(sleep, 5, 1, lambda refit: value)
+
+
+@pytest.mark.parametrize("n_jobs", [0, 1.5, "all"])
+def test_processes_are_a_whole_number(sleep, n_jobs):
+    with pytest.raises(ValueError, match="n_jobs must be a whole number of processes"):
+        bootstrap(sleep, 5, 1, n_jobs=n_jobs)
+
+
 def test_tables(sleep):
     found = bootstrap(sleep, 200, seed=1)
     table = found.to_frame()

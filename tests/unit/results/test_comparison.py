@@ -128,8 +128,11 @@ def test_what_cannot_be_compared() -> None:
         anova(sleep(DAYS), sleep(NULL), names=["a", "a"])
     with pytest.raises(ValueError, match="test must be 'LRT' or 'bootstrap', not 'F'"):
         anova(sleep(DAYS), sleep(NULL), test="F")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="nsim must be a whole number of at least 1, not 0"):
+    with pytest.raises(ValueError, match="nsim must be at least 1, but is 0"):
         anova(sleep(DAYS), sleep(NULL), test="bootstrap", nsim=0)
+    for nsim in (2.5, "many"):
+        with pytest.raises(TypeError, match="nsim must be a whole number, not"):
+            anova(sleep(DAYS), sleep(NULL), test="bootstrap", nsim=nsim)  # type: ignore[arg-type]
     other = sleep(NULL).update(data=interlace.datasets.load("sleepstudy")[1:])
     with pytest.raises(DataError, match="m1 uses 180 rows and m2 179"):
         anova(sleep(DAYS), other)

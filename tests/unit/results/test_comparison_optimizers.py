@@ -51,8 +51,16 @@ def test_an_optimizer_that_fails_has_a_row(slopes: LMMResult, monkeypatch: pytes
 
 
 def test_unknown_optimizers_are_refused(slopes: LMMResult) -> None:
-    with pytest.raises(ValueError, match=r"optimizers must be among auto, lbfgsb, bobyqa; not \['nlopt'\]"):
+    with pytest.raises(ValueError, match="optimizers must be one of auto, lbfgsb, bobyqa; not 'nlopt'"):
         allFit(slopes, ["nlopt"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="optimizers must be one of auto, lbfgsb, bobyqa; not 'nlopt'"):
+        allFit(slopes, "nlopt")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="optimizers is empty"):
+        allFit(slopes, [])
+
+
+def test_one_optimizer_can_be_named_alone(slopes: LMMResult) -> None:
+    assert set(allFit(slopes, "auto").index.get_level_values("optimizer")) == {"auto"}
 
 
 def test_components_are_lme4s(slopes: LMMResult) -> None:

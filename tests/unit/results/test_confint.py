@@ -141,6 +141,9 @@ def test_choosing_parameters(slopes):
         ({"parm": 6}, "parm: position 6 is out of range; there are 6 parameters, 0 to 5"),
         ({"parm": -1}, "parm: position -1 is out of range"),
         ({"parm": True}, "parm: no parameter True"),
+        ({"parm": 1.5}, "parm: no parameter 1.5"),
+        ({"n_jobs": 0}, "n_jobs must be a whole number of processes"),
+        ({"method": "boot", "nsim": 1}, "nsim must be at least 2 for intervals"),
         ({"method": "quantile"}, "method must be one of profile, wald, boot; not 'quantile'"),
         ({"scale": "log"}, "scale must be one of theta, sd, var; not 'log'"),
         ({"level": 95}, "level must lie between 0 and 1"),
@@ -240,6 +243,8 @@ def test_profiles(slopes):
         assert len(middle) == 1
     pd.testing.assert_frame_equal(found.confint(0.9), table(slopes, 0.9, scale="sd"))
     assert "sigma" in repr(found)
+    with pytest.raises(ValueError, match="scale must be one of theta, sd, var; not 'log'"):
+        profile(slopes.state, slopes.call, scale="log")
 
 
 def test_profiles_of_variances_and_theta(slopes):

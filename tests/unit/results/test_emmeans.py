@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ import pytest
 
 import interlace
 from interlace.errors import ConvergenceWarning, DataError, FormulaError, ModelError, RankDeficiencyWarning
+from interlace.results.contrasts_of_means import pairs
 from interlace.results.emmeans import EmmeansResult, emmeans
 from interlace.results.glmm import GLMMResult
 from interlace.results.lmm import LMMResult
@@ -270,6 +272,25 @@ def test_transformed_responses_go_back() -> None:
     np.testing.assert_allclose(numbers(means)[0], expected, rtol=1e-7)
 
 
+def test_constants_added_to_a_transformed_response_are_subtracted() -> None:
+    """``log(y + 1)`` is ``log1p(y)``; emmeans gives 1.15758475 for the like of it, on the scale log(mu + 1)."""
+    columns = ["response", "SE", "df", "lower.CL", "upper.CL"]
+    exact = emmeans(fitted("log1p(Reaction) ~ arm + (1 | Subject)"), "arm", type="response").to_frame()[columns]
+    for response in ("log(Reaction + 1)", "np.log(1 + Reaction)", "log(Reaction - -1)"):
+        means = emmeans(fitted(f"{response} ~ arm + (1 | Subject)"), "arm", type="response")
+        np.testing.assert_allclose(means.to_frame()[columns], exact, rtol=1e-7)
+        assert "back-transformed from the log(mu + 1) scale" in repr(means)
+    root = fitted("sqrt(Reaction - 20.5) ~ arm + (1 | Subject)")
+    means = emmeans(root, "arm", type="response")
+    np.testing.assert_allclose(means.to_frame()["response"], means.estimates.estimate**2 + 20.5)
+    assert "sqrt(mu - 20.5)" in repr(means)
+    # Ratios are those of what the logarithm is of, and a sum of two columns is given as such.
+    ratio = pairs(emmeans(fitted("log(Reaction + 1) ~ arm + (1 | Subject)"), "arm", type="response")).to_frame()
+    assert ratio["ratio"][0] == pytest.approx((exact["response"][0] + 1) / (exact["response"][1] + 1))
+    both = emmeans(fitted("log(Reaction + Days) ~ arm + (1 | Subject)"), "arm", type="response")
+    np.testing.assert_allclose(both.to_frame()["response"], np.exp(both.estimates.estimate))
+
+
 @pytest.mark.parametrize(("name", "inverse"), [("log2", np.exp2), ("log10", lambda x: 10.0**x), ("log1p", np.expm1)])
 def test_slopes_of_back_transformations(name: str, inverse: object) -> None:
     means = emmeans(fitted(f"{name}(Reaction) ~ arm + (1 | Subject)"), "arm", type="response")
@@ -317,6 +338,7 @@ def test_text_and_intercept_only() -> None:
     ("arguments", "error", "message"),
     [
         ({"specs": "period2"}, FormulaError, "'period2' is not a predictor"),
+        ({"specs": "period * herd"}, FormulaError, "Several are a list, or a formula: '~ period * herd'"),
         ({"specs": "herd"}, FormulaError, "'herd' is not a predictor"),
         ({"specs": "pairwise ~ period"}, FormulaError, "on the left of '~'"),
         ({"specs": "~ period | period"}, FormulaError, "'period' twice"),
@@ -328,12 +350,18 @@ def test_text_and_intercept_only() -> None:
         ({"specs": "period", "at": ["1"]}, TypeError, "at must be a dict"),
         ({"specs": "period", "type": "prob"}, ValueError, "type must be"),
         ({"specs": "period", "weights": "cells"}, ValueError, "weights must be"),
+        ({"specs": None}, TypeError, "specs must be the name of a predictor or several, not None"),
+        ({"specs": 1}, TypeError, "specs must be the name of a predictor or several, not 1"),
+        ({"specs": "period", "by": 1}, TypeError, "by must be the name of a predictor or several, not 1"),
+        ({"specs": "period", "offset": "size"}, TypeError, "offset must be one finite number, not 'size'"),
+        ({"specs": "period", "offset": [1, 2]}, TypeError, "offset must be one finite number, not [1, 2]"),
+        ({"specs": "period", "offset": np.nan}, ValueError, "offset must be one finite number, not nan"),
         ({"specs": "period", "level": 95}, ValueError, "between 0 and 1"),
         ({"specs": "period", "ddf": "satterthwaite"}, ModelError, "leave ddf out"),
     ],
 )
 def test_arguments_that_cannot_be(arguments: dict[str, object], error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message.replace("(", r"\(")):
+    with pytest.raises(error, match=re.escape(message)):
         emmeans(binomial(), **arguments)  # type: ignore[arg-type]
 
 
@@ -343,6 +371,9 @@ def test_numbers_are_needed_for_numeric_predictors() -> None:
         emmeans(result, "arm", at={"Days": "early"})
     with pytest.raises(DataError, match="finite"):
         emmeans(result, "arm", at={"Days": np.inf})
+    for column in ("Days", "arm"):
+        with pytest.raises(DataError, match=rf"at\['{column}'\] must be one value or a plain list of values"):
+            emmeans(result, "arm", at={column: [["x", "y"]]})
     with pytest.raises(DataError, match="no value at some points"):
         emmeans(result, "arm", at={"Days": -2})
     with pytest.raises(TypeError, match=r"expected a result of interlace.fit\(\)"):

@@ -234,6 +234,13 @@ def test_arguments_that_cannot_be() -> None:
         contrast(means, {"x": [1, -1]})
     with pytest.raises(ValueError, match="must have 3 finite weights"):
         contrast(means, [[1, -1, np.nan]])
+    for weights in ([[1, -1, 0], [1, -1]], [["A", "B", "C"]], {}):
+        with pytest.raises(ValueError, match="must have 3 finite weights"):
+            contrast(means, weights)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
+        contrast(means, level=95)
+    with pytest.raises(TypeError, match="by must be the name of a factor or several, not 1"):
+        contrast(means, by=1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="by names 'Worker'"):
         contrast(means, by="Worker")
     with pytest.raises(ValueError, match="nothing to compare"):

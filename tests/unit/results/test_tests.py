@@ -260,6 +260,20 @@ def test_contrasts_that_do_not_fit_are_refused(sleep: LMMResult) -> None:
         contest(sleep, [[0, 0]])
     with pytest.raises(ValueError, match="each row of L must have finite weights"):
         contest(sleep, [[np.nan, 1]])
+    for empty in ({}, [], np.ones((0, 2)), {"Days": []}):
+        with pytest.raises(ValueError, match="L has no rows"):
+            contest(sleep, empty)
+    with pytest.raises(ValueError, match="different numbers of weights: Intercept 1, Days 2; give one"):
+        contest(sleep, {"Intercept": 1, "Days": [1, 2]})
+    with pytest.raises(ValueError, match="L names 'Days' twice"):
+        contest(sleep, pd.DataFrame([[1, 2]], columns=["Days", "Days"]))
+    for text in ("Days", ["Days"], {"Days": "one"}, pd.Series({"Days": "one"}), [[1, 0], [1]]):
+        with pytest.raises(ValueError, match="L must hold numbers, the weights of the coefficients"):
+            contest(sleep, text)
+    with pytest.raises(ValueError, match="rhs must hold numbers, not 'zero'"):
+        contest(sleep, [0, 1], rhs="zero")
+    with pytest.raises(ValueError, match="rhs must hold finite numbers"):
+        contest(sleep, [0, 1], rhs=np.nan)
     with pytest.raises(ValueError, match="one for each of the 2 rows of L"):
         contest(sleep, np.eye(2), rhs=[1, 2, 3])
     with pytest.raises(ValueError, match="contradict one another"):
