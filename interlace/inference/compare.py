@@ -106,7 +106,7 @@ def compare(states: Sequence[State]) -> Comparison:
     n_params = np.array([len(s.beta) + len(s.theta) + s.n_extra for s in states], dtype=np.int64)
     order = np.argsort(n_params, kind="stable")
     criterion = np.array([s.criterion for s in states])
-    return Comparison(order, n_params[order], criterion[order], states[0].problem.design.n)
+    return Comparison(order, n_params[order], criterion[order], len(states[0].fitted))
 
 
 def check_comparable(states: Sequence[State], names: Sequence[str]) -> None:

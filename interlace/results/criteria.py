@@ -102,7 +102,7 @@ class Criteria:
         >>> interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy")).nobs
         180
         """
-        return self.state.problem.design.n
+        return len(self.state.fitted)
 
     @property
     def n_params(self) -> int:
