@@ -22,6 +22,10 @@ __all__ = ["RError", "available", "call", "missing", "versions"]
 _INSTALL = 'pip install "interlace-lme[r]", R (https://www.r-project.org), and install.packages("lme4") in R'
 
 
+#: Where R says its libraries are. Child processes would look there too, and take another Python's library if one is near.
+_LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
+
+
 class RError(InterlaceError, RuntimeError):
     """R stopped with an error; the message is R's."""
 
@@ -32,6 +36,7 @@ class _Session:
     def __init__(self) -> None:
         for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"):
             os.environ.setdefault(variable, "1")  # read when R loads its BLAS; sums then come out the same every time
+        paths = {variable: os.environ.get(variable) for variable in _LIBRARY_PATHS}
         self.robjects: Any = importlib.import_module("rpy2.robjects")
         self.interface: Any = importlib.import_module("rpy2.rinterface")
         self.failure: Any = importlib.import_module("rpy2.rinterface_lib.embedded").RRuntimeError
@@ -43,6 +48,7 @@ class _Session:
         for script in ("lmer.R", "glmer.R"):
             with as_file(files("interlace.rbridge") / script) as path:
                 self.base["sys.source"](str(path), envir=self.environment)
+        _restore(paths)
 
     def call(self, function: str, arguments: Mapping[str, Any]) -> Any:
         try:
@@ -80,6 +86,15 @@ class _Session:
         built = self.interface.ListSexpVector(list(items.values()))
         built.do_slot_assign("names", self.interface.StrSexpVector(list(items)))
         return built
+
+
+def _restore(variables: Mapping[str, str | None]) -> None:
+    """Give environment variables the values that they had."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @lru_cache(maxsize=1)

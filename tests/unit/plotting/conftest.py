@@ -10,9 +10,10 @@ mpl.use("Agg")
 
 @pytest.fixture(autouse=True)
 def closed_figures():
-    """No figure of a test is there for the next one, and none leaves a setting behind."""
+    """No figure is there from before (doctests leave theirs) or for the next test, and none leaves a setting behind."""
     from matplotlib import pyplot as plt
 
+    plt.close("all")
     settings = dict(mpl.rcParams)
     yield
     plt.close("all")
