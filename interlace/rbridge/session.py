@@ -22,7 +22,7 @@ __all__ = ["RError", "available", "call", "missing", "versions"]
 _INSTALL = 'pip install "interlace-lme[r]", R (https://www.r-project.org), and install.packages("lme4") in R'
 
 
-#: Where R says its libraries are. Child processes would look there too, and take another Python's library if one is near.
+#: Where R says its libraries are. Child processes would look there too, and might load another Python's library.
 _LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
 
 
