@@ -20,6 +20,7 @@ from interlace.core.batch_stack import Stack, largest
 from interlace.core.cholmod import AnyObjective, SparseObjective
 from interlace.core.covariance import lower_factor
 from interlace.core.crossproducts import CrossProducts
+from interlace.core.newton import VANISHED
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
 from interlace.core.rivals import few_rows, other_points, smaller_points
@@ -284,7 +285,7 @@ class _Chunk:
             e = objective.at(self.x[known])
             self.value[known] = objective.value(e)
             variance = e.pwrss / objective.N
-            sigma[known] = np.sqrt(variance)
+            sigma[known] = np.sqrt(np.maximum(variance, 0.0))  # rounding may leave less than nothing of a perfect fit
             beta[known] = e.solution[:, m_z:]
             root = e.half[:, m_z:, m_z:]
             beta_cov[known] = variance[:, None, None] * (root.transpose(0, 2, 1) @ root)
@@ -326,7 +327,10 @@ def _fit_alone(cp: CrossProducts, start: FloatArray | KnownFit, *, reml: bool, s
     else:
         first, rivals, correction = inside(structure, start), starting_points(cp, reml=reml), None
     settings = replace(settings, correction=correction)
-    summary, e = minimize(objective, first, optimizer="auto", settings=settings, rivals=rivals, rows=cp.n)
+    try:
+        summary, e = minimize(objective, first, optimizer="auto", settings=settings, rivals=rivals, rows=cp.n)
+    except ZeroDivisionError:  # by residuals that are exactly zero at a starting point
+        return BatchFits.nothing(structure, 1, [VANISHED])
     sigma = np.sqrt(e.pwrss / N)
     root = sigma * e.beta_root
     return BatchFits(

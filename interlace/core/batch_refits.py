@@ -15,6 +15,7 @@ from interlace.core.covariance import entries
 from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.expansion import Expanded, expanded, lattice_size
 from interlace.core.nearby import known_fit
+from interlace.core.newton import VANISHED
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings
 from interlace.core.scaling import FixedBasis, Response, TermBasis
@@ -30,6 +31,8 @@ _MANY, _STACKED = 500, 30
 _SMALL = 400
 #: Share of the refits that an expansion has to settle for another one to be tried on the rest.
 _GAINED = 0.2
+#: Residual sum of squares, relative to that of the response of all rows, that is nothing but rounding.
+_VANISHED = 1e-13
 #: Rows and sets of rows of one expansion, and refits that are made one by one together.
 _ROWS_TOGETHER, _SETS_TOGETHER, _FEW = 20_000, 1000, 16
 
@@ -174,6 +177,7 @@ def refit_without_rows(
         others = _one_way_or_another(problem, [subsets[i] for i in left], known, log_weights, settings)
         fits = others if left.size == len(subsets) else fits.replaced(left, others)
     n = problem.cp.n - np.array([len(subset) for subset in subsets])
+    fits = _without_rounding(problem, fits, n)
     response = problem.response
     coefficients = np.broadcast_to(response.coefficients, fits.beta.shape)
     return _in_formula_basis(problem, fits, n, coefficients, np.full(n.size, response.scale))
@@ -271,6 +275,14 @@ def _remainders(
         lost = 0.0 if log_weights is None else float(log_weights[subset].sum())
         part = Rows([c[subset] for c in rows.codes], [z[subset] for z in rows.Z], rows.Xy[subset], lost)
         yield problem.cp - CrossProducts.from_rows(problem.structure, part)
+
+
+def _without_rounding(problem: Prepared, fits: BatchFits, n: IntArray) -> BatchFits:
+    """Refits, less those to a response that is reproduced: what is left then is the rounding of what was taken away."""
+    N = n - (problem.structure.p if problem.reml else 0)
+    vanished = np.flatnonzero(N * fits.sigma**2 <= _VANISHED * problem.cp.S[-1, -1])
+    nothing = BatchFits.nothing(problem.structure, vanished.size, [VANISHED] * vanished.size)
+    return fits.replaced(vanished, nothing)
 
 
 def _in_formula_basis(

@@ -162,7 +162,7 @@ class _Whole:
         """Deviance without each set, less that of all rows, shape (u,), but for weights and constants in theta."""
         down, r2, N = self.downdates[k], self.r2[k], self.objective.N
         logdet = down.log_p if self.objective.reml else down.log_v
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):  # of what leaves no residuals
             return np.asarray(logdet + self.N * np.log1p(-down.lost / r2) + (self.N - N) * np.log(r2))
 
 
@@ -203,11 +203,13 @@ def _widths(objective: Objective, rows: Rows, theta: FloatArray, subsets: Sequen
         step = np.zeros(r)
         step[j] = _STEP * unit[j]
         ahead, behind = whole.visit(theta + step), whole.visit(theta - step)
-        slopes[:, j] = (ahead - behind) / (2.0 * step[j])
+        with np.errstate(invalid="ignore"):
+            slopes[:, j] = (ahead - behind) / (2.0 * step[j])
         H[j] = (whole.gradients[-2] - whole.gradients[-1]) / (2.0 * step[j])
-    steps = np.abs(np.linalg.lstsq(0.5 * (H + H.T), slopes.T, rcond=None)[0].T)
-    usual = np.nanquantile(np.where(np.isfinite(steps), steps, np.nan), _MOST, axis=0)
-    return np.asarray(np.clip(_MARGIN * np.nan_to_num(usual), _NARROW * unit, _WIDE * unit))
+    known = slopes[np.isfinite(slopes).all(axis=1)]  # one set without a slope would spoil the others
+    steps = np.abs(np.linalg.lstsq(0.5 * (H + H.T), known.T, rcond=None)[0].T)
+    usual = np.quantile(steps, _MOST, axis=0) if known.size else np.zeros(r)
+    return np.asarray(np.clip(_MARGIN * usual, _NARROW * unit, _WIDE * unit))
 
 
 def _roots(lattice: _Lattice, gradients: FloatArray, changes: FloatArray) -> FloatArray:

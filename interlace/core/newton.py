@@ -17,7 +17,10 @@ from interlace.core.optsummary import OptSummary
 from interlace.core.target import D, P, Target
 from interlace.typing import FloatArray
 
-__all__ = ["minimize_newton", "newton_step"]
+__all__ = ["VANISHED", "minimize_newton", "newton_step"]
+
+#: Message of a run into a perfect fit.
+VANISHED = "the residual variance vanishes"
 
 #: Decrement that may be left when rounding or a flat optimum (one of fourth order) stops the iteration.
 _ACCEPTED = 1e-7
@@ -115,7 +118,7 @@ def minimize_newton(
         old, d = d, target.derivatives(point)
         trace.append((x, value))
         if target.vanished(point):
-            message = "the residual variance vanishes"
+            message = VANISHED
             break
         if last:
             converged, message = True, "decrement below tolerance"

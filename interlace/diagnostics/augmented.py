@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from interlace.diagnostics.data_columns import beside
-from interlace.diagnostics.influence_tables import hlm_influence
+from interlace.diagnostics.case_deletion import deletion_of
+from interlace.diagnostics.data_columns import stepped_aside
+from interlace.diagnostics.influence_tables import influence_table
 from interlace.diagnostics.model import linear_state_of
 from interlace.diagnostics.residual_tables import hlm_resid
 
@@ -57,6 +58,11 @@ def hlm_augment(
     TypeError
         For what is no linear mixed model.
 
+    Warns
+    -----
+    ConvergenceWarning
+        Some units cannot be left out; their measures are NaN.
+
     Examples
     --------
     >>> import interlace
@@ -68,9 +74,6 @@ def hlm_augment(
     """
     linear_state_of(model, "hlm_augment()")
     residuals = hlm_resid(model, level, include_ls=include_ls)
-    influence = hlm_influence(
-        model, level, approx=approx, optimizer=optimizer, n_jobs=n_jobs, show_progress=show_progress
-    )
-    measures = influence.loc[:, "cooksd":]
-    data = residuals.rename(columns={name: beside(name, measures.columns) for name in residuals.columns})
-    return pd.concat([data, measures], axis=1)
+    deletion = deletion_of(model, level, approx=approx, optimizer=optimizer, n_jobs=n_jobs, show_progress=show_progress)
+    measures = influence_table(deletion, ["overall"]).loc[:, "cooksd":]
+    return pd.concat([stepped_aside(residuals, measures.columns), measures], axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from interlace.diagnostics.components import component_names, component_values
-from interlace.diagnostics.deletion import Deletions, exact_deletions
+from interlace.diagnostics.deletion import Deletions, exact_deletions, optimizer_of
 from interlace.diagnostics.measures import Measures
 from interlace.diagnostics.model import state_of
 from interlace.diagnostics.one_step import one_step_deletions
 from interlace.diagnostics.projection import Projection
-from interlace.diagnostics.units import Units, sets_of, units_of
+from interlace.diagnostics.units import Units, grouping_term, is_of_rows, sets_of, units_of
 from interlace.errors import ConvergenceWarning, ModelError
+from interlace.estimate.parallel import whole_number_of_jobs
 from interlace.estimate.refits import refit_rows, refit_rows_at
 from interlace.estimate.state import FitState, State
 from interlace.frames.levels import match_levels
@@ -71,7 +73,7 @@ class CaseDeletion:
     def __repr__(self) -> str:
         what = "rows" if self.units.level is None else f"levels of {self.units.level!r}"
         if self.units.level == "set":
-            what = "sets"
+            what = "set" if len(self.units) == 1 else "sets"
         how = "exact refits" if self.exact else "one step"
         return f"<CaseDeletion: {len(self.units)} {what}, {how}, {len(self.failed)} failed>"
 
@@ -145,7 +147,8 @@ class CaseDeletion:
         ValueError
             There is no such unit, or it could not be left out.
         """
-        places = np.flatnonzero(match_levels(np.arange(len(self.units)), self.units.labels, pd.Index([unit])) == 0)
+        numbers, wanted = np.arange(len(self.units)), pd.Index([unit] if isinstance(unit, Hashable) else [])
+        places = np.flatnonzero(match_levels(numbers, self.units.labels, wanted) == 0)
         if not places.size:
             raise ModelError(f"{unit!r} is not one of the units that were left out")
         if places.size > 1:
@@ -273,7 +276,8 @@ def case_delete(
 
     Notes
     -----
-    HLMdiag's ``case_delete`` always refits by REML; here ML fits are refitted by ML.
+    HLMdiag's ``case_delete`` always refits by REML; here ML fits are refitted by ML. The columns of the model matrices
+    stay what they are: knots of splines, or the mean that ``scale(x)`` takes off, are not found anew without the unit.
 
     Examples
     --------
@@ -300,10 +304,20 @@ def deletion_of(
     """The deletion that measures are taken from: one that is given, exact refits, or one step with ``approx``.
 
     Warns once, on behalf of the public function that calls it, if some units cannot be left out.
+
+    Raises
+    ------
+    ValueError
+        An argument is out of range, or is not what the deletion was made with.
+    TypeError
+        For what is no fitted mixed model, and an ``approx`` that is neither True nor False.
     """
+    if not isinstance(approx, bool | np.bool_):
+        raise TypeError(f"approx must be True or False, not {approx!r}")
     if isinstance(model, CaseDeletion):
-        return model
+        return _as_asked_for(model, level, approx=bool(approx), delete=delete)
     state = state_of(model)
+    optimizer, n_jobs = optimizer_of(state, optimizer), whole_number_of_jobs(n_jobs)
     units = units_of(state, level) if delete is None else sets_of(state, level, delete)
     if approx:
         found = one_step_deletions(state, units.rows)
@@ -311,6 +325,19 @@ def deletion_of(
         found = exact_deletions(state, units.rows, optimizer=optimizer, n_jobs=n_jobs, show_progress=show_progress)
     deletion = CaseDeletion(state, units, found, exact=not approx)
     _warn_of_failures(deletion)
+    return deletion
+
+
+def _as_asked_for(deletion: CaseDeletion, level: int | str, *, approx: bool, delete: Delete | None) -> CaseDeletion:
+    """A deletion that was made before, if what is asked for is what it has; level 1 asks for nothing."""
+    made = deletion.units.level
+    if not is_of_rows(level) and made != "set" and grouping_term(deletion.state, level).group != made:
+        what = "rows" if made is None else f"levels of {made!r}"
+        raise ModelError(f"level={level!r}, but the deletion is of {what}: leave level out, or give the model")
+    if approx and deletion.exact:
+        raise ModelError("approx=True, but the deletion is made of exact refits: give the model instead")
+    if delete is not None:
+        raise ModelError("delete= is for a model, and this is a deletion: case_delete(model, level, delete=...)")
     return deletion
 
 

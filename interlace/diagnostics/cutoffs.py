@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from interlace.diagnostics.influence_series import DeletionOptions
-    from interlace.typing import BoolArray
+    from interlace.typing import BoolArray, FloatArray
 
 __all__ = ["Limits", "internal_cutoff", "limits_of", "n_influential", "tau_gap"]
 
@@ -44,6 +44,11 @@ def internal_cutoff(values: ArrayLike, measure: str) -> Limits:
         Q1 - 3 IQR, or minus infinity for a measure that is small where there is no influence. Not a number where there
         are no values.
 
+    Raises
+    ------
+    ValueError
+        The values are not numbers.
+
     References
     ----------
     Loy, A. and Hofmann, H. (2014). HLMdiag: a suite of diagnostics for hierarchical linear models in R. Journal of
@@ -56,13 +61,13 @@ def internal_cutoff(values: ArrayLike, measure: str) -> Limits:
     >>> internal_cutoff([1.0, 2.0, 3.0, 4.0, 50.0], "covratio")
     (-4.0, 10.0)
     """
-    known = np.asarray(values, dtype=np.float64)
+    known = _numbers(values, f"values must be numbers, one for each unit; not {type(values).__name__}")
     known = known[np.isfinite(known)]
     if not known.size:
         return (np.nan, np.nan)
     first, third = np.quantile(known, [0.25, 0.75])
     reach = 3.0 * (third - first)
-    two_sided = measure.split(".", maxsplit=1)[0] in ("covratio", "rvc", "dfbetas")
+    two_sided = str(measure).split(".", maxsplit=1)[0] in ("covratio", "rvc", "dfbetas")
     return (float(first - reach) if two_sided else -np.inf, float(third + reach))
 
 
@@ -171,7 +176,7 @@ def tau_gap(
 def _flagged(deletion: CaseDeletion, measure: str, cutoff: float | Limits | None) -> BoolArray:
     """Units whose measure lies outside the limits; those without one are not flagged."""
     columns = measure_columns(deletion)
-    if measure not in columns:
+    if measure not in tuple(columns):
         raise ModelError(f"measure must be one of {', '.join(map(repr, columns))}; not {measure!r}")
     values = columns[measure]
     low, high = internal_cutoff(values, measure) if cutoff is None else limits_of(cutoff)
@@ -185,7 +190,18 @@ def limits_of(cutoff: float | Limits) -> Limits:
     ------
     ValueError
     """
-    given = np.asarray(cutoff, dtype=np.float64)
-    if given.shape not in ((), (2,)) or np.isnan(given).any():
-        raise ValueError(f"cutoff must be a number, or a pair (low, high); not {cutoff!r}")
-    return (-np.inf, float(given)) if given.shape == () else (float(given[0]), float(given[1]))
+    message = f"cutoff must be a number, or a pair (low, high) with low <= high; not {cutoff!r}"
+    given = _numbers(cutoff, message)
+    if given.shape == ():
+        given = np.array([-np.inf, given])
+    if given.shape != (2,) or not given[0] <= given[1]:
+        raise ValueError(message)
+    return float(given[0]), float(given[1])
+
+
+def _numbers(values: Any, message: str) -> FloatArray:
+    """Values as an array, or a ValueError with a message."""
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(message) from None

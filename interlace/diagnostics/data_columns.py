@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from interlace.estimate.state import State
 
-__all__ = ["beside", "data_columns"]
+__all__ = ["beside", "data_columns", "stepped_aside"]
 
 
 def data_columns(state: State, taken: Collection[str]) -> pd.DataFrame:
@@ -38,8 +38,18 @@ def data_columns(state: State, taken: Collection[str]) -> pd.DataFrame:
     >>> data_columns(state, ["id", "cooksd"]).columns.tolist()
     ['Reaction', 'Days', 'id.data']
     """
-    frame = model_frame(state)
-    return frame.rename(columns={name: beside(name, taken) for name in frame.columns})
+    return stepped_aside(model_frame(state), taken)
+
+
+def stepped_aside(frame: pd.DataFrame, taken: Collection[str]) -> pd.DataFrame:
+    """A frame with columns renamed whose names are taken; all names stay apart."""
+    known = {*taken, *frame.columns}
+    new: dict[str, str] = {}
+    for name in frame.columns:
+        if name in taken:
+            new[name] = beside(name, known)
+            known.add(new[name])
+    return frame.rename(columns=new)
 
 
 def beside(name: str, taken: Collection[str]) -> str:

@@ -13,6 +13,8 @@ from typing import get_args
 
 import numpy as np
 
+from interlace.core.batch_refits import Refits
+from interlace.core.newton import VANISHED
 from interlace.diagnostics.components import component_values
 from interlace.errors import InterlaceError
 from interlace.estimate.parallel import in_order, whole_number_of_jobs
@@ -20,12 +22,15 @@ from interlace.estimate.refits import portions, refit_rows, refit_without
 from interlace.estimate.state import FitState, State
 from interlace.typing import BoolArray, FloatArray, IntArray, Optimizer
 
-__all__ = ["Deletions", "exact_deletions"]
+__all__ = ["Deletions", "exact_deletions", "optimizer_of"]
 
 #: Refits that are one task where they are made one by one.
 _FEW = 8
 #: Sum of squares of a random-effects column, relative to that of all rows, that is nothing but rounding.
 _NOTHING = 1e-12
+#: Residual variance relative to that of the response given X, and standard deviation relative to that of the whole fit,
+#: with which cross-products less those of a unit have too few digits left.
+_LITTLE, _DROP = 1e-6, 0.1
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def exact_deletions(
     >>> found.messages[1]
     "one level of the grouping factor 'Batch' is left"
     """
-    optimizer, n_jobs = _checked(state, optimizer), whole_number_of_jobs(n_jobs)
+    optimizer, n_jobs = optimizer_of(state, optimizer), whole_number_of_jobs(n_jobs)
     messages = _obstacles(state, subsets)
     possible = np.flatnonzero([not message for message in messages])
     if not possible.size:
@@ -161,8 +166,14 @@ def exact_deletions(
     return Deletions.joined(parts).scattered(state, possible, messages)
 
 
-def _checked(state: State, optimizer: Optimizer | None) -> Optimizer:
-    """Optimizer of the refits."""
+def optimizer_of(state: State, optimizer: Optimizer | None) -> Optimizer:
+    """Optimizer of the refits: the one that is given, or that of the fit.
+
+    Raises
+    ------
+    ValueError
+        There is no such optimizer.
+    """
     if optimizer is None:
         return next((name for name in get_args(Optimizer) if name == state.opt.optimizer), "auto")
     if optimizer not in get_args(Optimizer):
@@ -214,11 +225,27 @@ def _together(state: FitState, subsets: Sequence[IntArray]) -> Deletions:
         fits.evaluations,
         fits.messages,
     )
-    if fits.converged.all():
+    if not fits.converged.all():
+        texts = [message or "the optimizer did not converge" for message in fits.messages]
+        converged = np.flatnonzero(fits.converged)
+        found = found.take(converged).scattered(state, converged, texts)
+    lost = _lost(state, fits)
+    if not lost.any():
         return found
-    texts = [message or "the optimizer did not converge" for message in fits.messages]
-    converged = np.flatnonzero(fits.converged)
-    return found.take(converged).scattered(state, converged, texts)
+    kept, again = np.flatnonzero(~lost), np.flatnonzero(lost)
+    alone = _one_by_one(state, "auto", [subsets[i] for i in again.tolist()])
+    return Deletions.joined([found.take(kept), alone]).take(np.argsort(np.concatenate([kept, again])))
+
+
+def _lost(state: FitState, fits: Refits) -> BoolArray:
+    """Refits whose digits went with the unit: nearly all of the variance was due to it, an outlier without measure.
+
+    Rounding of the cross-products of all rows is then large beside what is left of them.
+    """
+    problem = state.problem
+    variance = problem.response.scale**2 * problem.cp.S[-1, -1] / problem.cp.n
+    little = (fits.sigma**2 < _LITTLE * variance) & (fits.sigma < _DROP * state.sigma)
+    return np.asarray(little | [message == VANISHED for message in fits.messages])
 
 
 def _one_by_one(state: State, optimizer: Optimizer, subsets: Sequence[IntArray]) -> Deletions:

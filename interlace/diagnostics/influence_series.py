@@ -35,7 +35,7 @@ def cooks_distance(model: Any, level: int | str = 1, **options: Unpack[DeletionO
     Parameters
     ----------
     model : LMMResult, GLMMResult, statsmodels' MixedLMResults, or CaseDeletion
-        Of refits that `case_delete` made, ``level`` and the options are those of the refits.
+        Of refits that `case_delete` made, the units are those of the refits: ``level`` and options may be left out.
     level : 1 or str
         1 for rows; else a grouping factor.
     **options

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from interlace.diagnostics.units import Delete
     from interlace.typing import FloatArray, Optimizer
 
-__all__ = ["hlm_influence", "lmer_influence_measures", "measure_columns"]
+__all__ = ["hlm_influence", "influence_table", "lmer_influence_measures", "measure_columns"]
 
 
 def hlm_influence(
@@ -126,8 +126,12 @@ def hlm_influence(
         n_jobs=n_jobs,
         show_progress=show_progress,
     )
-    columns = measure_columns(deletion)
-    columns |= _leverage_columns(deletion, kinds)
+    return influence_table(deletion, kinds)
+
+
+def influence_table(deletion: CaseDeletion, kinds: Sequence[LeverageKind]) -> pd.DataFrame:
+    """Measures and leverages as `hlm_influence` has them, of refits that were made."""
+    columns = measure_columns(deletion) | _leverage_columns(deletion, kinds)
     units = deletion.units
     if units.level is not None:
         first = {beside(units.level, columns): units.labels}

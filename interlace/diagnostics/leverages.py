@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 
+from interlace.diagnostics.data_columns import beside
 from interlace.diagnostics.marginal_covariance import MarginalCovariance
 from interlace.diagnostics.model import state_of
 from interlace.diagnostics.projection import Projection
 from interlace.diagnostics.units import units_of
+from interlace.results.arguments import listed_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,14 +47,15 @@ def leverage(
     -------
     DataFrame
         For rows: shape (n, kinds), indexed by their labels. For a grouping factor: shape (groups, 1 + kinds), the first
-        column with the factor's name and its levels in order of first appearance.
+        column with the factor's name (``<name>.data`` if a kind has that name) and its levels in order of first
+        appearance.
 
     Raises
     ------
     ValueError
         For a level or a kind that there is not.
     TypeError
-        For what is no mixed model.
+        For what is no mixed model, and a ``kind`` that is no name.
 
     References
     ----------
@@ -76,15 +79,15 @@ def leverage(
     state = state_of(model)
     wanted = chosen_leverages(kind, "kind")
     units = units_of(state, level)
-    columns: dict[str, Any] = {} if units.level is None else {units.level: units.labels}
-    for name, values in leverages(Projection(state), units, wanted).items():
-        columns[name] = values
-    return pd.DataFrame(columns, index=units.labels if units.level is None else None)
+    columns = leverages(Projection(state), units, wanted)
+    if units.level is None:
+        return pd.DataFrame(columns, index=units.labels)
+    return pd.DataFrame({beside(units.level, columns): units.labels} | columns)
 
 
 def chosen_leverages(kind: str | Sequence[str], argument: str) -> tuple[LeverageKind, ...]:
-    """Kinds of leverage asked for, in the order of the tables, or a ValueError that names the argument."""
-    wanted = (kind,) if isinstance(kind, str) else tuple(kind)
+    """Kinds of leverage asked for, in the order of the tables, or an error that names the argument."""
+    wanted = listed_names(argument, kind, "kind of leverage")
     unknown = [some for some in wanted if some not in LEVERAGES]
     if unknown or not wanted:
         found = ", ".join(map(repr, unknown)) or "nothing"

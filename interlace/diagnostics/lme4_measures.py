@@ -21,6 +21,7 @@ import pandas as pd
 from interlace.diagnostics.case_deletion import CaseDeletion, deletion_of
 from interlace.diagnostics.model import linear_state_of
 from interlace.diagnostics.projection import Projection
+from interlace.errors import ModelError
 from interlace.estimate.hat import conditional_cooks_distance, one_minus
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def lme4_influence(model: Any, level: int | str = 1, **options: Unpack[DeletionO
     level : 1 or str
         1 for rows; else a grouping factor: lme4's argument ``groups``.
     **options
-        ``optimizer``, ``n_jobs``, ``show_progress``: as for `hlm_influence`.
+        ``delete``, ``optimizer``, ``n_jobs``, ``show_progress``: as for `hlm_influence`.
 
     Returns
     -------
@@ -193,7 +194,7 @@ def lme4_influence(model: Any, level: int | str = 1, **options: Unpack[DeletionO
     Raises
     ------
     ValueError, TypeError
-        As `hlm_influence`.
+        As `hlm_influence`; a ValueError for ``approx=True``.
 
     Notes
     -----
@@ -209,4 +210,7 @@ def lme4_influence(model: Any, level: int | str = 1, **options: Unpack[DeletionO
     308         0.4243 -0.6646
     309         2.7265  0.4827
     """
-    return Lme4Influence(deletion_of(model, level, **options))
+    deletion = deletion_of(model, level, **options)
+    if not deletion.exact:
+        raise ModelError("lme4_influence() is made of exact refits: leave approx=True out")
+    return Lme4Influence(deletion)

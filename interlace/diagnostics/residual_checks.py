@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from interlace.diagnostics.row_residuals import conditional_residuals
-from interlace.estimate.derived import conditional_covariances, term_covariances
+from interlace.diagnostics.standardized_modes import standardized_modes
 from interlace.estimate.state import Check
 
 if TYPE_CHECKING:
@@ -55,25 +55,18 @@ def residual_checks(state: FitState) -> Iterator[Check]:
 def random_effects_normality(state: State) -> Iterator[Check]:
     """Whether the conditional modes look like draws from a normal distribution, effect by effect.
 
-    Each mode is divided by its own standard deviation in repeated samples, the root of the variance of the random
-    effect less its conditional variance.
+    Each mode is divided by its own standard deviation in repeated samples; see `standardized_modes`.
     """
-    terms = state.problem.design.terms
-    for term, b, psi, given in zip(
-        terms, state.modes, term_covariances(state), conditional_covariances(state), strict=True
-    ):
-        for j, name in enumerate(term.names):
-            variance = psi[j, j] - given[:, j, j]
-            told = variance > 1e-6 * psi[j, j]
-            if psi[j, j] > 0.0 and told.sum() >= _FEWEST_LEVELS:
-                yield _normality(
-                    b[told, j] / np.sqrt(variance[told]),
-                    "random-effects-normality",
-                    term.key,
-                    f"random effects {name!r} of {term.group!r}",
-                    "look at a Q-Q plot of the random effects for outlying levels, or for a predictor of the levels "
-                    "that is missing; fixed effects are robust, predictions of single levels are not",
-                )
+    for found in standardized_modes(state):
+        if found.values.size >= _FEWEST_LEVELS:
+            yield _normality(
+                found.values,
+                "random-effects-normality",
+                found.term.key,
+                f"random effects {found.term.names[found.column]!r} of {found.term.group!r}",
+                "look at a Q-Q plot of the random effects for outlying levels, or for a predictor of the levels "
+                "that is missing; fixed effects are robust, predictions of single levels are not",
+            )
 
 
 def _normality(values: FloatArray, code: str, term: str | None, what: str, advice: str) -> Check:

@@ -12,7 +12,7 @@ from interlace.diagnostics.data_columns import beside, data_columns
 from interlace.diagnostics.group_regressions import group_coefficients, regressions
 from interlace.diagnostics.model import linear_state_of
 from interlace.diagnostics.row_residuals import conditional_residuals, marginal_residuals
-from interlace.diagnostics.units import grouping_term, units_of
+from interlace.diagnostics.units import grouping_term, is_of_rows, units_of
 from interlace.estimate.derived import conditional_covariances
 from interlace.rbridge.names import r_name
 from interlace.results.fixed import coefficient_names
@@ -112,7 +112,7 @@ def hlm_resid(
     state = linear_state_of(model, "hlm_resid()")
     if not any(standardize is some for some in (False, True)) and standardize != "semi":
         raise ValueError(f"standardize must be False, True or 'semi', not {standardize!r}")
-    if level == 1 and not isinstance(level, bool):
+    if is_of_rows(level):
         return _rows_table(state, standardize, include_ls=include_ls)
     return _groups_table(state, level, standardize is True, include_ls=include_ls)
 

@@ -158,8 +158,9 @@ def _confounding(state: FitState, picked: IntArray) -> tuple[FloatArray, FloatAr
         Q, _ = np.linalg.qr(X)
         ZLX = np.asarray(ZL.T @ Q)
         VX = Q - ZL @ scipy.linalg.cho_solve(H, ZLX)  # V^-1 Q
-        share = np.linalg.solve(Q.T @ VX, VX.T @ np.asarray(ZL @ LS))
-        GF, cross = gram @ F, np.asarray(ZL.T @ VX).T @ F
+        ZLVX = np.asarray(ZL.T @ VX)
+        share = np.linalg.solve(Q.T @ VX, ZLVX.T @ LS)
+        GF, cross = gram @ F, ZLVX.T @ F
         A = F.T @ GF - cross.T @ share - share.T @ cross + share.T @ (VX.T @ VX) @ share
         B = LS.T @ GF - (ZLX.T @ F).T @ share
     return (A + A.T) / 2.0, (B + B.T) / 2.0

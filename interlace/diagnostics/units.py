@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interlace.frames.design import RandomTerm
     from interlace.typing import IntArray
 
-__all__ = ["Delete", "Units", "grouping_term", "sets_of", "units_of"]
+__all__ = ["Delete", "Units", "grouping_term", "is_of_rows", "sets_of", "units_of"]
 
 #: Labels of rows or of groups that are left out together, or several such sets by name.
 Delete: TypeAlias = "Sequence[Any] | Mapping[Any, Sequence[Any]]"
@@ -46,6 +46,17 @@ class Units:
         return len(self.rows)
 
 
+def is_of_rows(level: Any) -> bool:
+    """Whether a level is that of single rows.
+
+    Examples
+    --------
+    >>> is_of_rows(1), is_of_rows("1"), is_of_rows(True), is_of_rows([1])
+    (True, False, False, False)
+    """
+    return isinstance(level, int | float | np.integer) and not isinstance(level, bool) and level == 1
+
+
 def units_of(state: State, level: int | str = 1) -> Units:
     """Single rows, or the levels of a grouping factor.
 
@@ -72,7 +83,7 @@ def units_of(state: State, level: int | str = 1) -> Units:
     >>> len(units), units.labels[0], units.rows[0]
     (10, 'A', array([0, 1, 2, 3, 4, 5]))
     """
-    if level == 1 and not isinstance(level, bool):
+    if is_of_rows(level):
         return Units(None, state.problem.design.index, tuple(np.arange(state.fitted.size)[:, None]))
     term = grouping_term(state, level)
     by_level = np.argsort(term.codes, kind="stable")
@@ -103,7 +114,7 @@ def sets_of(state: State, level: int | str, delete: Delete) -> Units:
     ValueError
         A label is not among the rows in use or the levels, or a set is empty.
     TypeError
-        For what is neither a sequence nor a mapping.
+        For what is neither a sequence of labels nor a mapping to such sequences.
 
     Examples
     --------
@@ -115,37 +126,51 @@ def sets_of(state: State, level: int | str, delete: Delete) -> Units:
     Traceback (most recent call last):
     interlace.errors.DataError: delete=: 60 is not the label of a row in use
     """
-    if isinstance(delete, str) or not isinstance(delete, Mapping | Sequence | np.ndarray | pd.Index | pd.Series):
-        raise TypeError(
-            f"delete= must be a list of labels, or a dict of such lists; not {type(delete).__name__} {delete!r}"
-        )
     sets = delete if isinstance(delete, Mapping) else {"deleted": delete}
     if not sets:
         raise DataError("delete= names no set of rows")
-    rows = tuple(_labelled_rows(state, level, labels) for labels in sets.values())
+    rows = tuple(_labelled_rows(state, level, _as_labels(labels)) for labels in sets.values())
     for name, some in zip(sets, rows, strict=True):
         if not some.size:
             raise DataError(f"delete=: the set {name!r} is empty")
     return Units("set", pd.Index(list(sets), name="set"), rows)
 
 
-def _labelled_rows(state: State, level: int | str, labels: Sequence[Any]) -> IntArray:
+def _as_labels(labels: Any) -> list[Any]:
+    """Labels of one set, in a form that can be looked up."""
+    expected = "delete= must be a list of labels, or a dict of such lists"
+    if isinstance(labels, str) or not isinstance(labels, Sequence | np.ndarray | pd.Index | pd.Series):
+        raise TypeError(f"{expected}; not {type(labels).__name__} {labels!r}")
+    for label in labels:
+        if not isinstance(label, Hashable):
+            raise TypeError(f"{expected}; {label!r} is no label. Several sets have names: {{'a': [...], 'b': [...]}}")
+    return list(labels)
+
+
+def _labelled_rows(state: State, level: int | str, labels: list[Any]) -> IntArray:
     """Positions, ascending, of the rows that carry one of the labels."""
-    wanted = pd.Index(list(labels))
-    if level == 1 and not isinstance(level, bool):
-        places = np.asarray(state.problem.design.index.get_indexer_for(wanted), dtype=np.int64)
-        what = "the label of a row in use"
-    else:
-        term = grouping_term(state, level)
-        places = match_levels(np.arange(wanted.size), wanted, term.levels)
-        what = f"a level of {term.group!r}"
-    if (places < 0).any():
-        known = state.problem.design.index if level == 1 else term.levels
-        absent = next(label for label in wanted.tolist() if label not in known)
-        raise DataError(f"delete=: {absent!r} is not {what}")
-    if level == 1:
-        return np.unique(places)
-    return np.flatnonzero(np.isin(term.codes, places))
+    if is_of_rows(level):
+        index = state.problem.design.index
+        return np.unique(_places(index.get_indexer_for, labels, "the label of a row in use"))
+    term = grouping_term(state, level)
+
+    def places_of(wanted: pd.Index) -> IntArray:
+        return match_levels(np.arange(wanted.size), wanted, term.levels)
+
+    return np.flatnonzero(np.isin(term.codes, _places(places_of, labels, f"a level of {term.group!r}")))
+
+
+def _places(places_of: Callable[[pd.Index], Any], labels: list[Any], what: str) -> IntArray:
+    """Places of labels; of a label that is not there the error says what it is not."""
+    places = np.asarray(places_of(pd.Index(labels)), dtype=np.int64)
+    if (places >= 0).all():
+        return places
+    found = []
+    for label in labels:  # what pandas makes of a label may depend on those beside it
+        found.append(np.asarray(places_of(pd.Index([label])), dtype=np.int64))
+        if (found[-1] < 0).any():
+            raise DataError(f"delete=: {label!r} is not {what}")
+    return np.concatenate(found)
 
 
 def grouping_term(state: State, level: int | str) -> RandomTerm:
@@ -168,7 +193,7 @@ def grouping_term(state: State, level: int | str) -> RandomTerm:
     """
     terms = state.problem.design.terms
     for term in terms:
-        if level == term.group:
+        if isinstance(level, str) and level == term.group:
             return term
     if isinstance(level, str):
         wanted = _parts(level.replace("/", ":"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -151,6 +152,41 @@ def test_where_nothing_is_trusted_everything_is_left(state, monkeypatch) -> None
     monkeypatch.setattr(batch_refits, "_STACKED", 1)
     monkeypatch.setattr(expansion, "_AGREED", -1.0)
     np.testing.assert_array_equal(refit_without(state, subsets).beta, expected.beta)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning", "ignore:singular fit")
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("formula", ["y ~ x + (1 | g)", "y ~ x + (1 | g) + (1 | h)"])
+def test_one_row_without_which_the_fit_is_perfect(formula: str, seed: int) -> None:
+    """It has no estimates, whatever rounding leaves, and does not spoil those of the other rows."""
+    rng = np.random.default_rng(seed)
+    g, h, x = np.arange(1200) % 40, rng.integers(0, 12, 1200), rng.normal(size=1200)
+    y = 3.0 + x
+    y[7] += 5.0
+    state = interlace.fit(formula, {"y": y, "x": x, "g": g, "h": h}).state
+    found = refit_without(state, [np.array([i]) for i in range(1200)])
+    assert np.flatnonzero(~found.converged).tolist() == [7]
+    assert found.messages[7] == "the residual variance vanishes"
+    assert np.isnan(found.sigma[7])
+    assert found.sigma[~np.isnan(found.sigma)].min() > 0.1
+
+
+def test_one_set_without_a_slope_does_not_narrow_the_lattice(state, monkeypatch) -> None:
+    state = state["REML"]
+    objective = Objective(state.problem.cp, reml=True)
+    subsets = [np.array([i]) for i in range(600)]
+    expected = expanded(objective, state.problem.rows, state.opt.x, subsets)
+    true, odd = expansion.downdates, count()
+
+    def one_undefined(*args):
+        found = true(*args)
+        return replace(found, log_p=np.where((np.arange(600) == 5) & bool(next(odd) % 2), -np.inf, found.log_p))
+
+    monkeypatch.setattr(expansion, "downdates", one_undefined)
+    found = expanded(objective, state.problem.rows, state.opt.x, subsets)
+    assert not found.trusted[5]
+    assert (found.trusted[6:] == expected.trusted[6:]).all()
+    assert expected.trusted.mean() > 0.8
 
 
 def test_crossed_factors_with_sparse_storage(monkeypatch) -> None:

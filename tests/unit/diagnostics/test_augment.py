@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -34,6 +35,17 @@ def test_columns_of_the_data_step_aside(unbalanced):
     table = hlm_augment(interlace.fit("Reaction ~ cooksd + (1 | Subject)", data))
     assert table.columns.is_unique
     assert table["cooksd.data"].tolist() == data["cooksd"].tolist()
+
+
+def test_names_stay_apart_and_warnings_point_here(unbalanced):
+    data = unbalanced.assign(rare=np.arange(len(unbalanced)) == 7, **{"cooksd.data": unbalanced["Days"]})
+    result = interlace.fit("Reaction ~ cooksd + Q('cooksd.data') + rare + (1 | Subject)", data.assign(cooksd=data["w"]))
+    with pytest.warns(interlace.ConvergenceWarning, match="has no estimates without 1 of") as caught:
+        table = hlm_augment(result)
+    assert caught[0].filename == __file__
+    assert table.columns.is_unique
+    assert table["cooksd.data"].tolist() == data["Days"].tolist()
+    assert table["cooksd.data.data"].tolist() == data["w"].tolist()
 
 
 def test_generalized_models_are_refused():

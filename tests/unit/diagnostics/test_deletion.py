@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import interlace
+from interlace.core import batch_refits
 from interlace.diagnostics.components import component_names, component_values, variance_columns
 from interlace.diagnostics.deletion import Deletions, exact_deletions
 from interlace.diagnostics.units import units_of
@@ -144,6 +145,42 @@ def test_what_cannot_be_left_out(fragile, rows, message, optimizer):
     for values in (found.beta, found.beta_cov, found.theta, found.sigma, found.components, found.criterion):
         assert np.isnan(values[0]).all()
         assert np.isfinite(values[1]).all()
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning", "ignore:singular fit")
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize(("seed", "effect"), [(1, 1.0), (2, 1e-4), (17, 0.0)])
+def test_a_perfect_fit_without_the_only_row_that_has_a_residual(seed, effect, stacked, monkeypatch):
+    """Seed 17: residuals are exactly zero where the refit starts."""
+    monkeypatch.setattr(batch_refits, "stackable", lambda structure: stacked)
+    rng = np.random.default_rng(seed)
+    g, x = np.repeat(np.arange(10), 6), rng.normal(size=60)
+    y = 3.0 + x + effect * rng.normal(size=10)[g]
+    y[7] += 5.0
+    state = interlace.fit("y ~ x + (1 | g)", {"y": y, "x": x, "g": g}).state
+    found = exact_deletions(state, [np.array([7]), np.array([8])])
+    assert found.converged.tolist() == [False, True]
+    assert found.messages[0]
+    assert np.isnan(found.sigma[0])
+
+
+@pytest.mark.filterwarnings("ignore:singular fit")
+@pytest.mark.parametrize("outlier", [1e7, 1e10])
+@pytest.mark.parametrize("n", [120, 1500])
+def test_an_outlier_beside_which_the_others_are_rounding(n, outlier):
+    rng = np.random.default_rng(3)
+    g, x = np.arange(n) % 12, rng.normal(size=n)
+    y = 3.0 + x + rng.normal(size=12)[g] + rng.normal(size=n)
+    y[7] = outlier
+    frame = pd.DataFrame({"y": y, "x": x, "g": g})
+    state = interlace.fit("y ~ x + (1 | g)", frame).state
+    other = interlace.fit("y ~ x + (1 | g)", frame.drop(index=7)).state
+    found = exact_deletions(state, units_of(state).rows)
+    assert found.converged.all()
+    assert found.sigma[7] == pytest.approx(other.sigma, rel=1e-9)
+    assert_allclose(found.beta[7], other.beta, rtol=1e-9)
+    assert_allclose(found.theta[7], other.theta, rtol=1e-7)
+    assert np.delete(found.sigma, 7).min() > 0.9 * state.sigma
 
 
 def test_nothing_can_be_left_out(fragile):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -213,7 +214,7 @@ def test_sets(sleep):
     frame = interlace.datasets.load("sleepstudy")
     other = interlace.fit("Reaction ~ Days + (Days | Subject)", frame[~frame["Subject"].isin(["308", "335"])])
     deletion = case_delete(sleep, level="Subject", delete=["308", "335"])
-    assert repr(deletion) == "<CaseDeletion: 1 sets, exact refits, 0 failed>"
+    assert repr(deletion) == "<CaseDeletion: 1 set, exact refits, 0 failed>"
     assert_allclose(deletion.coefficients.loc["deleted"], other.fe_params, rtol=1e-6)
     rows = case_delete(sleep, delete=[0, 56, 57])
     assert_allclose(
@@ -393,11 +394,6 @@ class TestCutoffs:
         with pytest.warns(interlace.ConvergenceWarning, match="no estimates without the 18 influential units"):
             assert tau_gap(sleep, "Subject", cutoff=-1.0).isna().all()
 
-    @pytest.mark.parametrize("cutoff", [np.nan, (1.0, 2.0, 3.0), "high"])
-    def test_what_is_no_cutoff(self, sleep, cutoff):
-        with pytest.raises(ValueError, match="cutoff must be a number, or a pair|could not convert"):
-            n_influential(sleep, "Subject", cutoff=cutoff)
-
     def test_what_is_no_measure(self, sleep):
         with pytest.raises(ValueError, match="measure must be one of 'cooksd', .* not 'cook'"):
             n_influential(sleep, "Subject", measure="cook")
@@ -407,3 +403,88 @@ def test_public_names_are_in_both_places():
     for name in influence.__all__:
         assert getattr(interlace.diagnostics, name) is getattr(influence, name)
     assert interlace.influence is influence
+
+
+class TestMistakes:
+    """Arguments that say something else than what is given or asked for."""
+
+    @pytest.mark.parametrize("function", [cooks_distance, hlm_influence, lmer_influence_measures])
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"n_jobs": 0}, ValueError, "n_jobs must be a whole number"),
+            ({"optimizer": "nlopt"}, ValueError, "optimizer must be one of"),
+            ({"approx": "yes"}, TypeError, "approx must be True or False, not 'yes'"),
+            ({"approx": None}, TypeError, "approx must be True or False, not None"),
+        ],
+    )
+    def test_closed_forms_check_their_arguments_too(self, sleep, function, options, error, message):
+        with pytest.raises(error, match=message):
+            function(sleep, **{"approx": True} | options)
+
+    @pytest.mark.parametrize("leverage", [None, 3])
+    def test_leverage_has_a_name(self, sleep, leverage):
+        with pytest.raises(
+            TypeError, match=f"leverage must be the name of a kind of leverage or several, not {leverage}"
+        ):
+            hlm_influence(sleep, approx=True, leverage=leverage)
+
+    @pytest.mark.parametrize(
+        ("made", "asked", "message"),
+        [
+            ({}, {"level": "Subject"}, "level='Subject', but the deletion is of rows"),
+            ({"level": "Subject"}, {"level": "Day"}, "level='Day' is not a grouping factor"),
+            ({"level": "Subject"}, {"approx": True}, "approx=True, but the deletion is made of exact refits"),
+            ({"level": "Subject"}, {"delete": ["308"]}, "delete= is for a model, and this is a deletion"),
+        ],
+    )
+    def test_a_deletion_is_not_taken_for_another(self, sleep, made, asked, message):
+        if made:
+            deletion = case_delete(sleep, **made)
+        else:
+            deletion = case_delete(sleep, delete={"all": [0]})
+            deletion = replace(deletion, units=replace(deletion.units, level=None))
+        for function in (cooks_distance, hlm_influence, n_influential):
+            with pytest.raises(ValueError, match=message):
+                function(deletion, **asked)
+
+    def test_a_deletion_is_taken_for_what_it_is(self, sleep):
+        deletion = case_delete(sleep, "Subject")
+        pd.testing.assert_series_equal(cooks_distance(deletion, "Subject"), cooks_distance(deletion))
+        one_step = deletion_of(sleep, "Subject", approx=True)
+        pd.testing.assert_series_equal(cooks_distance(one_step, approx=True), cooks_distance(one_step))
+        some = case_delete(sleep, "Subject", delete=["308"])
+        pd.testing.assert_series_equal(cooks_distance(some, "Subject"), cooks_distance(some))
+
+    def test_lme4s_measures_are_of_refits(self, sleep):
+        with pytest.raises(ValueError, match="is made of exact refits"):
+            lme4_influence(sleep, "Subject", approx=True)
+
+    def test_what_is_no_unit(self, sleep):
+        with pytest.raises(ValueError, match=r"\['308'\] is not one of the units"):
+            case_delete(sleep, "Subject", delete={"a": ["308"]}).fitted(["308"])
+
+    @pytest.mark.parametrize("measure", [["cooksd"], None, "dfbetas.Days"])
+    def test_what_is_no_measure(self, sleep, measure):
+        with pytest.raises(ValueError, match="measure must be one of 'cooksd', .*; not "):
+            n_influential(sleep, "Subject", measure=measure, approx=True)
+
+    @pytest.mark.parametrize(
+        "cutoff", [np.nan, (1.0, 2.0, 3.0), "high", {"a": 1}, (2.0, 1.0), (None, 1.0), [[1.0, 2.0]]]
+    )
+    def test_what_is_no_cutoff(self, sleep, cutoff):
+        with pytest.raises(
+            ValueError, match=r"cutoff must be a number, or a pair \(low, high\) with low <= high; not "
+        ):
+            n_influential(sleep, "Subject", cutoff=cutoff, approx=True)
+        with pytest.raises(ValueError, match="values must be numbers"):
+            internal_cutoff(["a"], "cooksd")
+
+
+def test_names_that_are_taken_twice():
+    frame = interlace.datasets.load("sleepstudy").assign(id=lambda d: d["Days"] ** 2)
+    frame = frame.rename(columns={"Days": "id.data", "Subject": "cooksd"})
+    table = hlm_influence(interlace.fit("Reaction ~ Q('id.data') + id + (1 | cooksd)", frame), approx=True)
+    assert table.columns.is_unique
+    assert table.columns[:5].tolist() == ["id", "Reaction", "id.data", "id.data.data", "cooksd.data"]
+    assert table["id.data"].tolist() == frame["id.data"].tolist()

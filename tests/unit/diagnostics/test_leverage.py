@@ -42,6 +42,13 @@ def test_groups_have_the_means_of_their_rows(models, name, level):
     assert_allclose(table[rows.columns], expected, rtol=1e-12)
 
 
+def test_a_factor_with_the_name_of_a_kind(unbalanced):
+    data = unbalanced.rename(columns={"Subject": "overall"})
+    table = leverage(interlace.fit("Reaction ~ Days + (1 | overall)", data), "overall")
+    assert table.columns.tolist() == ["overall.data", "overall", "fixef", "ranef", "ranef.uc"]
+    assert table["overall.data"].tolist() == pd.unique(data["overall"]).tolist()
+
+
 def test_values_of_r(at_rs_optimum):
     """HLMdiag 0.5.1, and lme4 1.1-31 for the distance, on sleepstudy with (Days | Subject)."""
     table = leverage(at_rs_optimum).iloc[[0, 3]]

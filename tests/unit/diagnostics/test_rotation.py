@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -110,3 +111,14 @@ def test_refusals(models, monkeypatch):
     monkeypatch.setattr(rotation, "_LARGEST", 30)
     with pytest.raises(ModelError, match="up to 30 random effects"):
         rotate_ranef(models["slopes"])
+
+
+def test_no_matrix_of_all_rows_and_all_groups():
+    rng = np.random.default_rng(4)
+    g = np.arange(40_000) % 100
+    result = interlace.fit("y ~ 1 + (1 | g)", {"y": rng.normal(size=100)[g] + rng.normal(size=g.size), "g": g})
+    tracemalloc.start()
+    rotate_ranef(result)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 * g.size * 100 / 2  # bytes

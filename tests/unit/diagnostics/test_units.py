@@ -42,7 +42,7 @@ def test_rows_carry_the_labels_of_the_frame(state, shuffled):
     assert [rows.tolist() for rows in units.rows] == [[i] for i in range(47)]
 
 
-@pytest.mark.parametrize("level", [True, 2, "x", None, 1.5])
+@pytest.mark.parametrize("level", [True, 2, "x", None, 1.5, ["g"], np.array([1, 2]), pd.Series([1])])
 def test_what_is_no_level(state, level):
     with pytest.raises(ValueError, match="is not a grouping factor of this model; use 1 for single rows, or 'g', 'h'"):
         units_of(state, level)
@@ -83,6 +83,9 @@ def test_sets_of_levels_whatever_their_type(state, shuffled):
         ("g", ["g1", "g99"], ValueError, "delete=: 'g99' is not a level of 'g'"),
         ("g", "g1", TypeError, "must be a list of labels, or a dict of such lists; not str 'g1'"),
         (1, 5, TypeError, "must be a list of labels, or a dict of such lists; not int 5"),
+        (1, {"a": 100}, TypeError, "a dict of such lists; not int 100"),
+        ("g", {"a": "g1"}, TypeError, "a dict of such lists; not str 'g1'"),
+        ("g", [["g1"], ["g2"]], TypeError, r"\['g1'\] is no label. Several sets have names"),
         (1, [], ValueError, "the set 'deleted' is empty"),
         (1, {}, ValueError, "names no set"),
         (1, {"a": [100], "b": []}, ValueError, "the set 'b' is empty"),
@@ -92,3 +95,21 @@ def test_sets_of_levels_whatever_their_type(state, shuffled):
 def test_what_names_no_set(state, level, delete, error, message):
     with pytest.raises(error, match=message):
         sets_of(state, level, delete)
+
+
+def test_labels_that_pandas_would_find_in_part(shuffled):
+    """Part of a key is in an index and yet no label of it; the text of a date is one where rows have dates."""
+    used = shuffled.dropna()
+    keys = pd.MultiIndex.from_arrays([used["g"], np.arange(len(used))])
+    days = pd.date_range("2020-01-01", periods=len(used))
+    keyed, dated = (interlace.fit("y ~ 1 + (1 | g)", used.set_axis(index, axis=0)).state for index in (keys, days))
+    assert sets_of(keyed, 1, [keys[2], keys[5]]).rows[0].tolist() == [2, 5]
+    with pytest.raises(ValueError, match=f"{used['g'].iloc[0]!r} is not the label of a row in use"):
+        sets_of(keyed, 1, [keys[2], used["g"].iloc[0]])
+    for labels in ([days[2], days[5]], ["2020-01-03", "2020-01-06"], [days[2], "2020-01-06"]):
+        assert sets_of(dated, 1, labels).rows[0].tolist() == [2, 5]
+    with pytest.raises(ValueError, match="'2019-01-03' is not the label of a row in use"):
+        sets_of(dated, 1, [days[2], "2019-01-03"])
+    of_days = interlace.fit("y ~ 1 + (1 | g)", used.assign(g=days[used["g"].astype("category").cat.codes])).state
+    with pytest.raises(ValueError, match="'2020-01-03' is not a level of 'g'"):
+        sets_of(of_days, "g", ["2020-01-03"])
