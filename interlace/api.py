@@ -52,7 +52,9 @@ def fit(
         ``(x || g)``, ``(1 | a/b)``. The left-hand side may be arithmetic: ``log(y)``, ``incidence / size``.
     data : data frame or mapping
         pandas, polars, pyarrow or any eager narwhals frame of n rows, or a dict of columns. It is not modified. Rows
-        with a missing value in a column in use are left out.
+        with a missing value in a column in use are left out. Data larger than memory are read in batches (notes): a
+        path or list of paths of Parquet, CSV or Arrow files, or a directory of them; a ``pyarrow.dataset.Dataset``, a
+        polars ``LazyFrame``, a DuckDB relation.
     groups : str or sequence of str, optional
         Shorthand for random intercepts: ``groups="g"`` is ``(1 | g)``.
     random : str or sequence of str, optional
@@ -105,6 +107,13 @@ def fit(
     See Also
     --------
     interlace.rbridge.check : The same model in lme4, number by number.
+
+    Notes
+    -----
+    A fit from batches is that of the whole frame, and its memory grows with the levels and not with the rows. Weights
+    and offset are then names of columns, expressions that learn from the rows (``poly(x, 2)``) are refused,
+    ``fittedvalues`` and ``resid`` read the data again, and what needs all rows at once (influence, bootstrap,
+    ``simulate``, ``save``) is refused.
 
     Examples
     --------

@@ -7,7 +7,7 @@ added (chunks, machines) and taken away (deletion, folds), and a new response ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -48,6 +48,14 @@ class Rows:
     def n(self) -> int:
         """Number of rows."""
         return int(self.Xy.shape[0])
+
+    def chunks(self) -> Iterator[Rows]:
+        """All rows in pieces, from which cross-products are formed: here one."""
+        yield self
+
+    def changed(self, change: Callable[[Rows], Rows]) -> Rows:
+        """Rows to which ``change`` was applied; it does not mix rows, and may be given them in pieces."""
+        return change(self)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from interlace.core import covariance
 from interlace.core.cholmod import AnyElimination
 from interlace.core.newton import newton_step
 from interlace.core.scaling import convert_theta
+from interlace.core.streams import StreamedRows
 from interlace.errors import ConvergenceWarning, ModelError, RankDeficiencyWarning
 from interlace.estimate.derived import dependencies, singular_values
 from interlace.estimate.problem import LinearProblem, Problem
@@ -52,6 +53,8 @@ def residual_left(problem: LinearProblem, e: AnyElimination) -> None:
 def _interpolates(problem: LinearProblem) -> bool:
     """Whether least squares on all columns of X and Z leaves nothing of the response but rounding."""
     rows, blocks = problem.rows, problem.structure.blocks
+    if isinstance(rows, StreamedRows):  # they are not there together
+        return False
     n, y = rows.n, rows.Xy[:, -1]
     parts = [sparse.csr_array(rows.Xy[:, :-1])]
     for block, codes, Z in zip(blocks, rows.codes, rows.Z, strict=True):

@@ -22,7 +22,7 @@ from interlace.core.working import WorkingModel
 from interlace.errors import DataError, ModelError
 from interlace.estimate import refusals
 from interlace.estimate.control import Control
-from interlace.estimate.problem import Problem, lay_out
+from interlace.estimate.problem import Problem, core_terms, lay_out
 from interlace.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def prepare_glmm(
     X = basis.forward(design.X)
     beta, scale = _without_random_effects(model, X, offset)
     basis = FixedBasis(basis.kept, scale * basis.R)
-    found = lay_out(design, X.shape[1], typical_weight=scale * scale, cholmod=False)
+    found = lay_out(core_terms(design), X.shape[1], typical_weight=scale * scale, cholmod=False)
     _quadrature_possible(nodes, found.structure, design)
     rows = Rows(found.codes, found.Z, np.column_stack([X / np.sqrt(n), design.y]))
     refusals.absorbed(design, found.bases, CrossProducts.from_rows(found.structure, rows))

@@ -22,7 +22,17 @@ from interlace.typing import FloatArray, Optimizer
 if TYPE_CHECKING:
     from interlace.frames.design import Design
 
-__all__ = ["at_theta", "finish", "fit_design", "objective", "optimize", "prepare", "refit_response", "state_at"]
+__all__ = [
+    "at_theta",
+    "finish",
+    "fit_design",
+    "fit_problem",
+    "objective",
+    "optimize",
+    "prepare",
+    "refit_response",
+    "state_at",
+]
 
 
 def fit_design(
@@ -48,10 +58,13 @@ def fit_design(
     -------
     FitState
     """
-    problem = prepare(design, reml=reml, control=control)
+    return fit_problem(prepare(design, reml=reml, control=control), optimizer=optimizer, theta0=theta0)
+
+
+def fit_problem(problem: LinearProblem, *, optimizer: Optimizer = "auto", theta0: FloatArray | None = None) -> FitState:
+    """Optimize and finish; the arguments are those of :func:`fit_design`."""
     with blas.limited(problem.structure.m):
-        summary, e = optimize(problem, optimizer=optimizer, theta0=theta0)
-        return finish(problem, summary, e)
+        return finish(problem, *optimize(problem, optimizer=optimizer, theta0=theta0))
 
 
 def at_theta(design: Design, theta: FloatArray, *, reml: bool, control: Control | None = None) -> FitState:
@@ -97,7 +110,7 @@ def optimize(
 
 def finish(problem: LinearProblem, summary: OptSummary, e: AnyElimination) -> FitState:
     """Estimates in the basis of the formula from an elimination in the inner basis."""
-    design, scale = problem.design, problem.response.scale
+    scale = problem.response.scale
     N = problem.cp.n - (problem.structure.p if problem.reml else 0)
     sigma = scale * float(np.sqrt(e.pwrss / N))
     inner_beta = problem.response.coefficients + scale * e.beta
@@ -108,13 +121,6 @@ def finish(problem: LinearProblem, summary: OptSummary, e: AnyElimination) -> Fi
         criterion += 2.0 * problem.basis.log_det
     user_theta = convert_theta(problem.terms, problem.bases, summary.x, to_user=True)
     modes = [scale * (b @ M.T) for b, M in by_term(problem, posterior.modes(e))]
-    X = design.X if problem.basis.kept.size == design.X.shape[1] else design.X[:, problem.basis.kept]
-    fixed = X @ beta
-    if design.offset is not None:
-        fixed = fixed + design.offset
-    fitted = fixed
-    for term, b in zip(problem.terms, modes, strict=True):
-        fitted = fitted + np.einsum("nk,nk->n", term.Z, b[term.codes])
     state = FitState(
         theta=user_theta,
         beta=beta,
@@ -124,8 +130,7 @@ def finish(problem: LinearProblem, summary: OptSummary, e: AnyElimination) -> Fi
         criterion=criterion,
         reml=problem.reml,
         kept=problem.basis.kept,
-        fixed=fixed,
-        fitted=fitted,
+        means=problem.means(beta, modes),
         opt=replace(summary, value=criterion),
         checks=(),
         problem=problem,
@@ -155,5 +160,4 @@ def refit_response(state: FitState, y: FloatArray, *, optimizer: Optimizer = "au
     refusals.residual_spread(design, old.basis, response)
     rows = replace(old.rows, Xy=np.column_stack([old.rows.Xy[:, :-1], response.values]))
     problem = replace(old, design=design, response=response, rows=rows, cp=old.cp.with_response(rows))
-    with blas.limited(problem.structure.m):
-        return finish(problem, *optimize(problem, optimizer=optimizer))
+    return fit_problem(problem, optimizer=optimizer)

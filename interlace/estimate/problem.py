@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,7 +23,18 @@ from interlace.typing import Structure as CovarianceStructure
 if TYPE_CHECKING:
     from interlace.frames.design import Design
 
-__all__ = ["Layout", "LinearProblem", "Problem", "by_term", "lay_out", "objective", "prepare"]
+__all__ = [
+    "KnownMeans",
+    "Layout",
+    "LinearProblem",
+    "Means",
+    "Problem",
+    "by_term",
+    "core_terms",
+    "lay_out",
+    "objective",
+    "prepare",
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,25 @@ class Problem:
         return tuple((t.k, t.structure) for t in self.terms)
 
 
+class Means(Protocol):
+    """Means of the rows of a linear model; read only, and possibly computed when asked for."""
+
+    @property
+    def fixed(self) -> FloatArray:
+        """X beta + offset, shape (n,)."""
+
+    @property
+    def fitted(self) -> FloatArray:
+        """X beta + offset + Z b, shape (n,)."""
+
+
+class KnownMeans(NamedTuple):
+    """Means that are there already."""
+
+    fixed: FloatArray
+    fitted: FloatArray
+
+
 @dataclass(frozen=True)
 class LinearProblem(Problem):
     """A linear model, from the cross-products of its weighted rows.
@@ -72,6 +102,17 @@ class LinearProblem(Problem):
     response: Response
     rows: Rows
     cp: CrossProducts
+
+    def means(self, beta: FloatArray, modes: Sequence[FloatArray]) -> Means:
+        """Means at given coefficients, shape (p,), and modes, shapes (q_i, k_i) by term."""
+        design, kept = self.design, self.basis.kept
+        fixed = (design.X if kept.size == design.X.shape[1] else design.X[:, kept]) @ beta
+        if design.offset is not None:
+            fixed = fixed + design.offset
+        fitted = fixed
+        for term, b in zip(self.terms, modes, strict=True):
+            fitted = fitted + np.einsum("nk,nk->n", term.Z, b[term.codes])
+        return KnownMeans(fixed, fitted)
 
 
 @dataclass(frozen=True)
@@ -97,14 +138,24 @@ class Layout:
     Z: list[FloatArray]
 
 
+def core_terms(design: Design) -> tuple[Term, ...]:
+    """Random-effects terms of a design, as the core knows them."""
+    return tuple(Term(t.group, t.codes, t.Z, len(t.levels), t.structure) for t in design.terms)
+
+
 def lay_out(
-    design: Design, p: int, *, root: FloatArray | None = None, typical_weight: float = 1.0, cholmod: bool = True
+    terms: tuple[Term, ...],
+    p: int,
+    *,
+    root: FloatArray | None = None,
+    typical_weight: float = 1.0,
+    cholmod: bool = True,
 ) -> Layout:
     """Choose bases and elimination order.
 
     Parameters
     ----------
-    design : Design
+    terms : tuple of Term
     p : int
         Fixed-effects columns in the fit.
     root : ndarray, shape (n,), optional
@@ -114,7 +165,6 @@ def lay_out(
     cholmod : bool
         Whether a sparse factorization may be used.
     """
-    terms = tuple(Term(t.group, t.codes, t.Z, len(t.levels), t.structure) for t in design.terms)
     bases = tuple(TermBasis.of(t, typical_weight=typical_weight) for t in terms)
     inner = [replace(t, Z=_weighted(t.Z @ b.M, root)) for t, b in zip(terms, bases, strict=True)]
     blocks, codes, Z = gather_blocks(inner)
@@ -138,7 +188,9 @@ def prepare(design: Design, *, reml: bool, control: Control | None = None) -> Li
     response = Response.of(inner_X, y if root is None else y * root)
     refusals.residual_spread(design, basis, response)
     log_weights = 0.0 if design.weights is None else float(np.log(design.weights).sum())
-    found = lay_out(design, basis.kept.size, root=root, typical_weight=math.exp(log_weights / design.y.size))
+    found = lay_out(
+        core_terms(design), basis.kept.size, root=root, typical_weight=math.exp(log_weights / design.y.size)
+    )
     rows = Rows(found.codes, found.Z, np.column_stack([inner_X, response.values]), log_weights)
     cp = CrossProducts.from_rows(found.structure, rows)
     refusals.absorbed(design, found.bases, cp)

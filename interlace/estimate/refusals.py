@@ -15,9 +15,19 @@ from interlace.core.terms import Term
 from interlace.errors import ModelError
 
 if TYPE_CHECKING:
-    from interlace.frames.design import Design
+    from interlace.frames.design import Design, RandomTerm
+    from interlace.typing import FloatArray
 
-__all__ = ["absorbed", "affordable", "identifiable", "residual_spread"]
+__all__ = [
+    "absorbed",
+    "affordable",
+    "enough_rows",
+    "identifiable",
+    "residual_spread",
+    "spread_left",
+    "varying_response",
+    "within_range",
+]
 
 #: Share of a random-effects column that the fixed effects must leave for its variance to be estimated.
 _ABSORBED = 1e-10
@@ -46,13 +56,21 @@ def identifiable(design: Design, *, residual: bool = True) -> None:
     """
     n = design.y.size
     _within_range(design)
-    if n and design.offset is None and float(np.ptp(design.y)) == 0.0:
-        raise ModelError(
-            f"the response {design.response!r} is constant ({design.y[0]:g} in all {n} rows): "
-            "there is nothing to explain"
-        )
-    for term in design.terms:
-        q, k = len(term.levels), term.Z.shape[1]
+    if n and design.offset is None:
+        varying_response(design.response, float(design.y.min()), float(design.y.max()), n)
+    enough_rows(design.terms, n, residual=residual)
+
+
+def varying_response(name: str, low: float, high: float, n: int) -> None:
+    """Refuse a response that is the same in all n rows."""
+    if low == high:
+        raise ModelError(f"the response {name!r} is constant ({low:g} in all {n} rows): there is nothing to explain")
+
+
+def enough_rows(terms: Sequence[RandomTerm], n: int, *, residual: bool = True) -> None:
+    """Refuse terms with one level, or with random effects as many as rows; see :func:`identifiable`."""
+    for term in terms:
+        q, k = len(term.levels), len(term.names)
         if q < 2:
             raise ModelError(
                 f"grouping factor {term.group!r} has only one level in the rows used ({term.levels.tolist()[0]!r}); "
@@ -78,13 +96,17 @@ def _within_range(design: Design) -> None:
         ((name,), v[:, None]) for name, v in (("weights", design.weights), ("offset", design.offset)) if v is not None
     ]
     for names, values in parts:
-        sizes = np.abs(values).max(axis=0, initial=0.0)
-        for name, size in zip(names, sizes.tolist(), strict=True):
-            if size > _LARGEST or 0.0 < size < 1.0 / _LARGEST:
-                raise ModelError(
-                    f"the values of {name!r} are of the order of {size:.0e}, too {'large' if size > 1.0 else 'small'} "
-                    "to be squared in double precision: change its units"
-                )
+        within_range(names, np.abs(values).max(axis=0, initial=0.0))
+
+
+def within_range(names: Sequence[str], sizes: FloatArray) -> None:
+    """Refuse columns of which the largest absolute value, ``sizes``, cannot be squared."""
+    for name, size in zip(names, sizes.tolist(), strict=True):
+        if size > _LARGEST or 0.0 < size < 1.0 / _LARGEST:
+            raise ModelError(
+                f"the values of {name!r} are of the order of {size:.0e}, too {'large' if size > 1.0 else 'small'} "
+                "to be squared in double precision: change its units"
+            )
 
 
 def absorbed(design: Design, bases: Sequence[TermBasis], cp: CrossProducts) -> None:
@@ -110,14 +132,30 @@ def absorbed(design: Design, bases: Sequence[TermBasis], cp: CrossProducts) -> N
 
 def residual_spread(design: Design, basis: FixedBasis, response: Response) -> None:
     """Refuse a response that the fixed effects reproduce exactly, and more coefficients than rows."""
-    n, p = design.y.size, basis.kept.size
-    if p >= n:
-        raise ModelError(f"{p} fixed-effects coefficients for {n} rows: nothing is left to estimate a variance from")
     root = 1.0 if design.weights is None else np.sqrt(design.weights)
     size = float(np.linalg.norm(root * (design.y if design.offset is None else design.y - design.offset)))
-    if response.scale * np.sqrt(n) <= 1e-12 * size:
+    spread_left(design.response, design.y.size, basis.kept.size, response.scale, size)
+
+
+def spread_left(name: str, n: int, p: int, scale: float, size: float) -> None:
+    """Refuse what :func:`residual_spread` refuses.
+
+    Parameters
+    ----------
+    name : str
+        Of the response.
+    n, p : int
+        Rows and coefficients.
+    scale : float
+        Standard deviation of the least-squares residuals.
+    size : float
+        Length of the response.
+    """
+    if p >= n:
+        raise ModelError(f"{p} fixed-effects coefficients for {n} rows: nothing is left to estimate a variance from")
+    if scale * np.sqrt(n) <= 1e-12 * size:
         raise ModelError(
-            f"the fixed effects reproduce the response {design.response!r} exactly (perfect fit): no variance is left "
+            f"the fixed effects reproduce the response {name!r} exactly (perfect fit): no variance is left "
             "for random effects or residuals; check whether the response was computed from the predictors"
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from interlace.core.optsummary import OptSummary
-from interlace.estimate.problem import LinearProblem, Problem, objective
+from interlace.estimate.problem import LinearProblem, Means, Problem, objective
 from interlace.typing import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ class FitState:
     reml : bool
     kept : ndarray of int64, shape (p,)
         Columns of ``Design.X`` in the fit; the others were linearly dependent.
-    fixed, fitted : ndarray, shape (n,)
-        X beta + offset, and that plus Z b.
+    means : Means
     opt : OptSummary
     checks : tuple of Check
     problem : LinearProblem
@@ -151,11 +150,20 @@ class FitState:
     criterion: float
     reml: bool
     kept: IntArray
-    fixed: FloatArray
-    fitted: FloatArray
+    means: Means
     opt: OptSummary
     checks: tuple[Check, ...]
     problem: LinearProblem
+
+    @property
+    def fixed(self) -> FloatArray:
+        """X beta + offset, shape (n,)."""
+        return self.means.fixed
+
+    @property
+    def fitted(self) -> FloatArray:
+        """X beta + offset + Z b, shape (n,)."""
+        return self.means.fitted
 
     @property
     def unit(self) -> float:

@@ -22,9 +22,18 @@ from interlace.frames.response import check_family, offset_term, prior_weights, 
 from interlace.frames.rows import Rows
 from interlace.frames.select import PerRow, per_row, select_rows
 from interlace.frames.terms import scope
-from interlace.typing import FloatArray, FrameLike, IntArray, Structure
+from interlace.typing import BoolArray, FloatArray, FrameLike, IntArray, Structure
 
-__all__ = ["build_design", "grouping_factors", "unique_keys"]
+__all__ = [
+    "build_design",
+    "check_na_action",
+    "grouping_factors",
+    "offset_values",
+    "read_formula",
+    "undefined_rows",
+    "unique_keys",
+    "with_table",
+]
 
 _CONTRASTS = ("treatment", "sum", "helmert", "poly")
 
@@ -83,16 +92,10 @@ def build_design(
     covariance = _mapping("covariance", covariance)
     parsed = _parsed(formula, groups, random, contrasts, extra)
     check_family(parsed, family)
-    if na_action not in ("drop", "raise"):
-        raise DataError(f"na_action must be 'drop' or 'raise', not {na_action!r}")
+    check_na_action(na_action)
     table = Table(data)
     weight, shift = per_row("weights", weights, table), per_row("offset", offset, table)
-    if parsed.has_dot:
-        parsed = _without_dot(parsed, table, (weight, shift))
-    _check_columns(parsed, table)
-    every = dict.fromkeys(
-        [*parsed.columns, *(p.column for p in (weight, shift) if p is not None and p.column is not None)]
-    )
+    parsed, every = with_table(parsed, table, weight, shift)
     complete, n_zero = select_rows(table, every, weight, shift, na_action)
 
     outcome, rows = response_values(parsed, complete, family, extra)
@@ -114,7 +117,7 @@ def build_design(
     design = Design(
         formula=parsed.with_structures(written).text, response=parsed.response.name, y=outcome.y, X=X, x_names=x_names,
         terms=terms, weights=prior, trials=trials,
-        offset=_offset_values(parsed, rows, shift), rows=rows.positions, complete=rows.positions,
+        offset=offset_values(parsed, rows, shift), rows=rows.positions, complete=rows.positions,
         n_zero_weight=n_zero + complete.n - rows.n, x_terms=parsed.x_terms, assign=assign, spec=spec,
         columns={name: table.column(name).kept for name in every}, all_index=table.index,
     )  # fmt: skip
@@ -146,11 +149,42 @@ def _parsed(formula: str, groups: Any, random: Any, contrasts: Mapping[str, Any]
     return parse(formula, _texts("groups", groups), _texts("random", random), frozenset(extra))
 
 
+def check_na_action(na_action: str) -> None:
+    """Refuse anything but ``drop`` and ``raise``."""
+    if na_action not in ("drop", "raise"):
+        raise DataError(f"na_action must be 'drop' or 'raise', not {na_action!r}")
+
+
+def with_table(
+    formula: Formula, table: Table, weight: PerRow | None, shift: PerRow | None
+) -> tuple[Formula, tuple[str, ...]]:
+    """Replace ``.`` in a formula and look for its columns; only the names of the columns of ``table`` are read.
+
+    Returns
+    -------
+    Formula
+    tuple of str
+        Every column that the model uses.
+    """
+    if formula.has_dot:
+        formula = _without_dot(formula, table, (weight, shift))
+    _check_columns(formula, table)
+    named = [p.column for p in (weight, shift) if p is not None and p.column is not None]
+    return formula, tuple(dict.fromkeys([*formula.columns, *named]))
+
+
+def read_formula(
+    formula: str, groups: Any, random: Any, contrasts: Mapping[str, Any] | None, extra: Mapping[str, Any] | None
+) -> Formula:
+    """Parse a model, from the arguments of ``build_design``; no data are needed."""
+    return _parsed(formula, groups, random, _mapping("contrasts", contrasts), _mapping("extra_transforms", extra))
+
+
 def grouping_factors(
     formula: str, groups: Any, random: Any, extra_transforms: Mapping[str, Any] | None = None
 ) -> frozenset[str]:
     """Names of the grouping factors of a model, from the arguments of ``build_design``; no data are needed."""
-    parsed = _parsed(formula, groups, random, {}, _mapping("extra_transforms", extra_transforms))
+    parsed = read_formula(formula, groups, random, None, extra_transforms)
     return frozenset(part.group.name for part in parsed.random)
 
 
@@ -281,12 +315,34 @@ def unique_keys(names: list[str]) -> list[str]:
     return keys
 
 
-def _offset_values(formula: Formula, rows: Rows, given: PerRow | None) -> FloatArray | None:
+def offset_values(formula: Formula, rows: Rows, given: PerRow | None) -> FloatArray | None:
+    """Sum of the ``offset()`` terms and of ``offset=``, shape (n,); None without either."""
     total: FloatArray | None = None if given is None else np.array(rows.take(given.values))
     for code in formula.offsets:
         values = offset_term(code, rows)
         total = values if total is None else total + values
     return total
+
+
+def undefined_rows(arrays: Iterable[FloatArray], n: int, na_action: str) -> BoolArray | None:
+    """Rows in which one of some arrays, shapes (n, ...), is NaN; None for no row.
+
+    Raises
+    ------
+    DataError
+        There are such rows, and ``na_action`` is ``"raise"``.
+    """
+    bad = np.zeros(n, dtype=np.bool_)
+    for a in arrays:
+        if not np.isfinite(a.sum()):
+            bad |= np.isnan(a) if a.ndim == 1 else np.isnan(a).any(axis=1)
+    if not bad.any():
+        return None
+    if na_action == "raise":
+        raise DataError(
+            f"an expression in the formula is undefined (NaN) in {int(bad.sum())} rows, and na_action='raise'"
+        )
+    return bad
 
 
 def _without_undefined(design: Design, na_action: str) -> Design:
@@ -297,17 +353,11 @@ def _without_undefined(design: Design, na_action: str) -> Design:
         *(term.Z for term in design.terms),
         *([] if design.offset is None else [design.offset]),
     ]
-    if all(np.isfinite(a.sum()) for a in arrays) or not any(np.isnan(a).any() for a in arrays):
+    bad = undefined_rows(arrays, len(design.y), na_action)
+    if bad is None:
         return design
-    bad = np.zeros(len(design.y), dtype=np.bool_)
-    for a in arrays:
-        bad |= np.isnan(a) if a.ndim == 1 else np.isnan(a).any(axis=1)
     if bad.all():
         raise DataError("no row is left: an expression in the formula is undefined (NaN) in every row")
-    if na_action == "raise":
-        raise DataError(
-            f"an expression in the formula is undefined (NaN) in {int(bad.sum())} rows, and na_action='raise'"
-        )
     return _subset(design, np.flatnonzero(~bad).astype(np.int64))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from interlace.frames.encode import Encoder
 from interlace.frames.grouping import GroupSpec
@@ -177,6 +179,35 @@ class Design:
     columns: Mapping[str, pd.Series[Any]] = field(repr=False)
     all_index: pd.Index[Any] = field(repr=False)
     trials: FloatArray | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of rows in use."""
+        return int(self.y.size)
+
+    @property
+    def root_of_x(self) -> FloatArray:
+        """Matrix with the cross-products of X, shape (r, p); X itself, where all rows are there."""
+        return self.X
+
+    @property
+    def mean_offset(self) -> float:
+        """Mean of the offset, 0 without one."""
+        return 0.0 if self.offset is None else float(self.offset.mean())
+
+    def pieces(self) -> Iterator[tuple[pd.DataFrame, BoolArray, FloatArray]]:
+        """Rows in pieces, here one: a frame, which of its rows are in use, and X of these."""
+        yield self.complete_frame, np.isin(self.complete, self.rows), self.X
+
+    @property
+    def frame_of_levels(self) -> pd.DataFrame:
+        """Model frame, or few rows of it that show every level of every factor."""
+        return self.frame
+
+    @property
+    def frame_of_grid(self) -> pd.DataFrame:
+        """Model frame, or few rows with the means of its numbers and the levels that occur together in it."""
+        return self.frame
 
     @cached_property
     def index(self) -> pd.Index[Any]:

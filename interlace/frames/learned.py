@@ -21,7 +21,7 @@ from interlace.frames.rows import Rows
 from interlace.frames.stateful import FormulaicEncoder
 from interlace.typing import IntArray
 
-__all__ = ["CodedFactor", "coded_factors", "learned_expressions", "refuse_dependent_rows"]
+__all__ = ["CodedFactor", "coded_factors", "is_coded_factor", "learned_expressions", "refuse_dependent_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def learned_expressions(design: Design) -> tuple[str, ...]:
     labels = {
         encoder.expression.label
         for encoder in _encoders(design)
-        if isinstance(encoder, FormulaicEncoder) and not (encoder.recoded or _is_factor(encoder.expression))
+        if isinstance(encoder, FormulaicEncoder) and not (encoder.recoded or is_coded_factor(encoder.expression))
     }
     return tuple(sorted(labels))
 
@@ -121,7 +121,7 @@ def _encoders(design: Design) -> Iterator[Encoder]:
         yield from term.encoders.values()
 
 
-def _is_factor(expression: Expression) -> bool:
+def is_coded_factor(expression: Expression) -> bool:
     """Whether it is a factor with a coding: ``C(x, contr.sum)``, or of what is computed row by row."""
     if expression.inner is not None:
         return True

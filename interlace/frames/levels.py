@@ -62,6 +62,8 @@ def match_levels(codes: IntArray, found: pd.Index[Any], levels: pd.Index[Any]) -
 
 
 def _indexer(levels: pd.Index[Any], found: pd.Index[Any]) -> IntArray:
+    if levels.dtype == found.dtype and isinstance(levels.dtype, np.dtype) and levels.dtype.kind in "iuf":
+        return np.asarray(levels.get_indexer(found), dtype=np.int64)  # whose table pandas keeps for the next time
     places = {level: i for i, level in enumerate(levels.tolist())}
     strict_bool = (_kind(levels) == "boolean") != (_kind(found) == "boolean")  # True == 1 in Python, but not here
     return np.asarray([-1 if strict_bool else places.get(level, -1) for level in found.tolist()], dtype=np.int64)

@@ -111,7 +111,7 @@ def reference_grid(design: Design, at: Mapping[str, Any] | None = None) -> Refer
            [1., 5.]])
     """
     given = _checked(design, {} if at is None else at)
-    rows = Rows(Table(design.frame), None)
+    rows = Rows(Table(design.frame_of_grid), None)
     factors = factor_columns(design)
     variables = tuple(_variable(name, rows, name in factors, given.get(name)) for name in fixed_columns(design))
     sizes = [len(variable.values) for variable in variables]
@@ -177,7 +177,7 @@ def factor_columns(design: Design) -> frozenset[str]:
     >>> sorted(factor_columns(result.state.problem.design))
     ['Days']
     """
-    rows = Rows(Table(design.frame), None)
+    rows = Rows(Table(design.frame_of_levels), None)
     found: set[str] = set()
     for code, encoder in design.spec.encoders.items():
         expression = inspect(code)

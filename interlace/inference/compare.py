@@ -8,7 +8,7 @@ The parametric bootstrap draws responses from the smaller model and fits both mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ import numpy as np
 
 from interlace.errors import DataError, ModelError
 from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.lmm import fit_problem
 from interlace.estimate.refits import refit, refit_responses
 from interlace.estimate.state import FitState, State
 from interlace.inference.bootstrap import bootstrap
 from interlace.inference.contrasts import chi_square_p_value
-from interlace.inference.submodels import fit_again
 from interlace.prediction.simulate import draws
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def compare(states: Sequence[State]) -> Comparison:
     n_params = np.array([len(s.beta) + len(s.theta) + s.n_extra for s in states], dtype=np.int64)
     order = np.argsort(n_params, kind="stable")
     criterion = np.array([s.criterion for s in states])
-    return Comparison(order, n_params[order], criterion[order], len(states[0].fitted))
+    return Comparison(order, n_params[order], criterion[order], states[0].problem.design.n)
 
 
 def check_comparable(states: Sequence[State], names: Sequence[str]) -> None:
@@ -134,9 +134,9 @@ def check_comparable(states: Sequence[State], names: Sequence[str]) -> None:
                 f"{label} is {kinds[0]} model and {name} {kinds[1]} one; their likelihoods cannot be compared. Fit "
                 "both by the same function"
             )
-        if other.y.size != design.y.size:
+        if other.n != design.n:
             raise DataError(
-                f"{label} uses {design.y.size} rows and {name} {other.y.size}: missing values may have left rows out. "
+                f"{label} uses {design.n} rows and {name} {other.n}: missing values may have left rows out. "
                 "Fit both to the rows that are complete for all their columns, as in data.dropna(subset=[...])"
             )
         if not np.allclose(other.y, design.y, rtol=1e-10, atol=0.0):
@@ -166,6 +166,13 @@ def _measure(state: State) -> str:
     return _MEASURE.get(name, f"the family {name!r}")
 
 
+def _by_ml(state: State) -> State:
+    """Fit by ML what was fitted by REML; the cross-products stay."""
+    if isinstance(state, FitState) and state.reml:
+        return fit_problem(replace(state.problem, reml=False))
+    return state
+
+
 def with_one_criterion(states: Sequence[State], names: Sequence[str], *, by_ml: bool) -> tuple[list[State], list[str]]:
     """Fit by ML what was fitted by REML, or see that the restricted likelihoods can be compared.
 
@@ -190,7 +197,7 @@ def with_one_criterion(states: Sequence[State], names: Sequence[str], *, by_ml: 
     restricted = [state.reml for state in states]
     if by_ml:
         refitted = [name for name, reml in zip(names, restricted, strict=True) if reml]
-        return [fit_again(s, s.problem.design, reml=False) if s.reml else s for s in states], refitted
+        return [_by_ml(state) for state in states], refitted
     if any(restricted) and not all(restricted):
         raise ModelError(
             "some of the fits are by REML and some by ML, and such likelihoods cannot be compared; leave refit=False "

@@ -56,7 +56,7 @@ def coefficient_tests(state: State, method: DfMethod) -> CoefficientTests:
             "of freedom: leave ddf out"
         )
     if method == "residual":
-        return CoefficientTests(method, state.beta, state.beta_cov, float(state.fitted.size - state.beta.size))
+        return CoefficientTests(method, state.beta, state.beta_cov, float(state.problem.design.n - state.beta.size))
     if state.beta.size == 0:
         return CoefficientTests(method, state.beta, state.beta_cov, np.nan)  # nothing to test
     if method == "satterthwaite":

@@ -23,6 +23,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from interlace.core.scaling import independent_columns
+from interlace.core.streams import with_rows
 from interlace.frames.design import Design
 from interlace.frames.encode import Encoder
 from interlace.frames.newdata import new_rows
@@ -80,7 +81,7 @@ def term_hypotheses(design: Design, kept: IntArray, kind: SumsOfSquares) -> list
     -------
     list of Hypothesis
     """
-    found, columns = coefficients_of(design, kept), design.X[:, kept]
+    found, columns = coefficients_of(design, kept), design.root_of_x[:, kept]
     above = {number: _containing(design, number) for number in found}
     if kind == 1:
         rows = {number: _unit_triangle(columns, own) for number, own in found.items()}
@@ -88,14 +89,14 @@ def term_hypotheses(design: Design, kept: IntArray, kind: SumsOfSquares) -> list
         rows = {number: np.eye(kept.size)[own] for number, own in found.items() if not above[number]}
         contained = [number for number in found if above[number]]
         if kind == 3 and contained:
-            estimable = _Estimable.of(design, columns)
+            estimable = _Estimable.of(design, kept)
             rows |= {number: estimable.type_three(number, above[number], found[number]) for number in contained}
         elif contained:
             R = _triangle(columns)
             assign = np.asarray(design.assign)[kept]
             rows |= {n: _after_others(R, found[n], np.isin(assign, list(above[n]))) for n in contained}
         if kind == 3 and any(isinstance(e, FormulaicEncoder) and e.categorical for e in design.spec.encoders.values()):
-            treatment = _Treatment.of(design, columns)
+            treatment = _Treatment.of(design, kept)
             rows = {number: treatment.echelon(number, L) for number, L in rows.items()}
     return [Hypothesis(design.x_terms[number], rows[number]) for number in found]
 
@@ -114,8 +115,8 @@ def deletions(design: Design, kept: IntArray) -> list[Hypothesis]:
     list of Hypothesis
     """
     terms, assign = design.spec.formula.terms, np.asarray(design.assign)
-    size = np.linalg.norm(design.X, axis=0)
-    R = _triangle(design.X / np.where(size > 0.0, size, 1.0))
+    size = np.linalg.norm(design.root_of_x, axis=0)
+    R = _triangle(design.root_of_x / np.where(size > 0.0, size, 1.0))
     out = []
     for number, own in coefficients_of(design, kept).items():
         if any(set(terms[number]) < set(other) for other in terms):
@@ -188,10 +189,10 @@ class _Estimable:
     back: FloatArray
 
     @classmethod
-    def of(cls, design: Design, X: FloatArray) -> _Estimable:
-        """From the columns X in the fit, shape (n, p)."""
+    def of(cls, design: Design, kept: IntArray) -> _Estimable:
+        """From the columns in the fit."""
         blocks = tuple((tuple((code, False) for code in term),) for term in design.spec.formula.terms)
-        full = _evaluated(design, blocks)
+        full, X = _beside(design, blocks, kept)
         assign = _widths(design, blocks)
         unit = _units(design, assign, np.linalg.norm(full, axis=0))
         # A triangular factor has the same row space as all rows.
@@ -227,17 +228,18 @@ class _Treatment:
     from_fit: FloatArray
 
     @classmethod
-    def of(cls, design: Design, X: FloatArray) -> _Treatment:
-        """From the columns X in the fit, shape (n, p)."""
+    def of(cls, design: Design, kept: IntArray) -> _Treatment:
+        """From the columns in the fit."""
         encoders, scoped = design.spec.encoders, design.spec.blocks
         blocks = tuple(tuple(tuple((code, False) for code, _ in block) for block in term) for term in scoped)
         beyond = np.concatenate([_beyond_first(block, encoders) for term in scoped for block in term])
-        columns = _evaluated(design, blocks)[:, beyond]
+        full, X = _beside(design, blocks, kept)
+        columns = full[:, beyond]
         size, own = np.linalg.norm(columns, axis=0), np.linalg.norm(X, axis=0)
         R = _triangle(np.column_stack([columns / np.where(size > 0.0, size, 1.0), X / own]))
-        kept = independent_columns(R[:, : size.size])
-        back = np.linalg.lstsq(R[:, kept], R[:, size.size :], rcond=_RANK_TOL)[0]
-        return cls(_widths(design, blocks)[beyond][kept], back / size[kept, None] * own)
+        free = independent_columns(R[:, : size.size])
+        back = np.linalg.lstsq(R[:, free], R[:, size.size :], rcond=_RANK_TOL)[0]
+        return cls(_widths(design, blocks)[beyond][free], back / size[free, None] * own)
 
     def echelon(self, number: int, L: FloatArray) -> FloatArray:
         """Rows of the same hypothesis, in reduced echelon form by these coefficients; those of the term come first."""
@@ -296,10 +298,14 @@ def _echelon(L: FloatArray, first: IntArray) -> FloatArray:
     return L
 
 
-def _evaluated(design: Design, blocks: tuple[tuple[Scoped, ...], ...]) -> FloatArray:
-    """Model matrix with other columns for the same terms, on the rows in use."""
-    rows = new_rows(replace(design.spec, blocks=blocks), design.complete_frame, random=False)
-    return rows.X[np.isin(design.complete, design.rows)]
+def _beside(design: Design, blocks: tuple[tuple[Scoped, ...], ...], kept: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Other columns for the same terms, and those in the fit: rows that have the cross-products of all rows in use."""
+    R = np.empty((0, 0))
+    for frame, used, X in design.pieces():
+        columns = new_rows(replace(design.spec, blocks=blocks), frame, random=False).X[used]
+        both = np.column_stack([columns, X[:, kept]])
+        R = with_rows(R if R.size else np.empty((0, both.shape[1])), both)
+    return R[:, : R.shape[1] - kept.size], R[:, R.shape[1] - kept.size :]
 
 
 def _widths(design: Design, blocks: tuple[tuple[Scoped, ...], ...]) -> IntArray:

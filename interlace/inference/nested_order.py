@@ -77,10 +77,12 @@ class NestedOrder:
             (X'V^-1 X)^-1.
         reml : bool
         """
-        structure, rows = problem.structure, problem.rows
+        structure = problem.structure
         order, sizes = _by_unit(structure)
-        Z = _columns(structure, rows.codes, rows.Z)[:, order]
-        gram, with_x = (Z.T @ Z).tocsr(), np.asarray(Z.T @ rows.Xy[:, :-1])
+        gram, with_x = sparse.csr_array((order.size, order.size)), np.zeros((order.size, structure.p))
+        for rows in problem.rows.chunks():
+            Z = _columns(structure, rows.codes, rows.Z)[:, order]
+            gram, with_x = (gram + Z.T @ Z).tocsr(), with_x + np.asarray(Z.T @ rows.Xy[:, :-1])
         units = []
         for stop, counts in zip(np.cumsum(sizes.sum(axis=1)).tolist(), sizes, strict=True):
             here = slice(stop - int(counts.sum()), stop)

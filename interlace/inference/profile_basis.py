@@ -100,8 +100,8 @@ def effects_first(problem: P, number: int, first: Sequence[int]) -> tuple[P, Tri
 def _rotated(problem: P, number: int, Q: FloatArray) -> P:
     """Multiply the inner columns of a term by Q."""
     if isinstance(problem, LinearProblem):
-        rows = replace(problem.rows, Z=_columns(problem, problem.rows.Z, number, Q))
-        return replace(problem, rows=rows, cp=CrossProducts.from_rows(problem.structure, rows))
+        rows = problem.rows.changed(lambda part: replace(part, Z=_columns(problem, part.Z, number, Q)))
+        return replace(problem, rows=rows, cp=CrossProducts.from_chunks(problem.structure, rows.chunks()))
     assert isinstance(problem, GlmmProblem)
     return replace(problem, Z=_columns(problem, problem.Z, number, Q))
 

@@ -135,9 +135,9 @@ def variances(
     """
     _check_choices(approximation, mean)
     design = state.problem.design
-    own = dict.fromkeys(term.group for term in design.terms if len(term.levels) == len(term.Z))
-    predictor = design.X[:, state.kept] @ state.beta
-    predictor -= predictor[0]  # so that equal values have a variance of exactly zero
+    own = dict.fromkeys(term.group for term in design.terms if len(term.levels) == design.n)
+    predictor = state.fixed if design.offset is None else state.fixed - design.offset
+    predictor = predictor - predictor[0]  # so that equal values have a variance of exactly zero
     distribution, null = _distribution(state, approximation, mean, null)
     return Variances(float(np.var(predictor, ddof=1)), _mean_variances(state), tuple(own), distribution, null)
 
@@ -221,7 +221,7 @@ def _typical(null: State, mean: Mean) -> float:
 def _mean_variances(state: State) -> dict[str, float]:
     """Mean over the rows of z'Psi z, by grouping factor."""
     out: dict[str, float] = {}
-    for term, psi in zip(state.problem.design.terms, term_covariances(state), strict=True):
+    for term, psi in zip(state.problem.terms, term_covariances(state), strict=True):
         value = float(np.einsum("nk,kj,nj->", term.Z, psi, term.Z)) / len(term.Z)
         out[term.group] = out.get(term.group, 0.0) + value
     return out

@@ -117,4 +117,4 @@ def _flat_objective(problem: LinearProblem) -> Objective:
         return Objective(problem.cp, reml=problem.reml)
     large = structure.blocks[0].size * _flat_size(structure) > _DENSE
     flat = Structure(structure.blocks, 1, {}, structure.p, structure.n_theta, LeadingStorage(sparse=large))
-    return Objective(CrossProducts.from_rows(flat, problem.rows), reml=problem.reml)
+    return Objective(CrossProducts.from_chunks(flat, problem.rows.chunks()), reml=problem.reml)

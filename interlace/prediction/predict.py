@@ -221,7 +221,7 @@ def _named_effects(state: State, re_formula: str) -> set[tuple[str, str]]:
         raise FormulaError(
             f"re_formula {re_formula!r} has no random-effects terms; write '~0' for none or bars such as '~ (1 | g)'"
         )
-    frame = state.problem.design.frame.reset_index(drop=True)
+    frame = state.problem.design.frame_of_levels.reset_index(drop=True)
     response = "_response_"
     while response in frame.columns:
         response += "1"
@@ -250,7 +250,7 @@ def prediction_rows(state: State, newdata: FrameLike | None, columns: tuple[Bool
             )
         used = [term.key for term, keep in zip(design.terms, columns, strict=True) if keep.any()]
         return new_rows(design, newdata, random=used)
-    n = len(design.y)
+    n = design.n
     return NewRows(
         X=design.X,
         Z=tuple(term.Z for term in design.terms),

@@ -19,10 +19,11 @@ from interlace.core.quadrature import MAX_NODES
 from interlace.errors import DataError, ModelError
 from interlace.estimate.control import Control
 from interlace.estimate.glmm import fit_glmm
-from interlace.estimate.lmm import fit_design
+from interlace.estimate.lmm import fit_design, fit_problem
 from interlace.frames.adapt import Table
 from interlace.frames.build import build_design, grouping_factors
 from interlace.frames.update import update_formula
+from interlace.streaming.sources import is_stream
 from interlace.typing import DfMethod, Method, Optimizer
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "frame_length",
     "glmm_state_of",
     "state_of",
+    "streamed_state_of",
 ]
 
 _IN_FORMULA = 'write the random effects into the formula, "y ~ x + (1 + x | group)", or into random='
@@ -203,6 +205,12 @@ class GlmerCall(ModelCall):
 
 def design_of(call: ModelCall) -> Design:
     """Evaluate the formula of a call on its data."""
+    if is_stream(call.data):
+        raise TypeError(
+            "data must be a pandas, polars or pyarrow data frame, or a dict of columns, here: only interlace.fit reads "
+            "files and lazy frames in batches, because linear models need nothing but sums over the rows. Pass "
+            "pandas.read_parquet(...) or .collect() of a lazy frame, if it fits in memory, or a sample of the rows"
+        )
     return build_design(
         call.formula,
         call.data,
@@ -222,6 +230,26 @@ def state_of(call: FitCall, design: Design) -> FitState:
     """Estimate the linear model of a design as a call asks for."""
     theta0 = call.start_values()
     return fit_design(design, reml=call.method == "REML", optimizer=call.optimizer, theta0=theta0, control=call.control)
+
+
+def streamed_state_of(call: FitCall) -> FitState:
+    """Estimate a linear model from rows that are read in batches."""
+    from interlace.streaming.fit import prepare_stream  # what few calls need is imported by them
+
+    problem = prepare_stream(
+        call.formula,
+        call.data,
+        call.groups,
+        call.random,
+        reml=call.method == "REML",
+        weights=call.weights,
+        offset=call.offset,
+        contrasts=call.contrasts,
+        covariance=call.covariance,
+        na_action=call.na_action,
+        control=call.control,
+    )
+    return fit_problem(problem, optimizer=call.optimizer, theta0=call.start_values())
 
 
 def glmm_state_of(call: GlmerCall, design: Design) -> GlmmState:

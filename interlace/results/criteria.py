@@ -102,7 +102,7 @@ class Criteria:
         >>> interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy")).nobs
         180
         """
-        return len(self.state.fitted)
+        return self.state.problem.design.n
 
     @property
     def n_params(self) -> int:

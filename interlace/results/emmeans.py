@@ -254,11 +254,11 @@ def emmeans(
     positions = _positions((*names, *groups), grid)
     shares = cell_weights(nests, [v.codes for v in grid.variables], grid.sizes)
     if weights == "proportional":
-        shares = (shares > 0.0) * _frequencies(grid, positions, nests, design.y.size)
+        shares = (shares > 0.0) * _frequencies(grid, positions, nests, design.X.shape[0])
     codes, L = average_rows(grid.X, grid.sizes, positions, shares)
     labels = {grid.names[i]: grid.variables[i].values.take(codes[:, j]) for j, i in enumerate(positions)}
     factors = pd.DataFrame(labels) if labels else pd.DataFrame({"1": ["overall"]})
-    space = function_space(design.X, state.kept, coefficient_tests_of(result, ddf))
+    space = function_space(design.root_of_x, state.kept, coefficient_tests_of(result, ddf))
     estimates = space.estimates(L, np.full(len(L), _offset(offset, design)))
     notes = _notes(design, grid, positions)
     notes += [f"nested: {grid.names[i]} in {', '.join(grid.names[j] for j in nests[i])}" for i in nests]
@@ -308,7 +308,7 @@ def _listed(text: str) -> tuple[str, ...]:
 def _offset(given: Any, design: Design) -> float:
     """Offset of all means: the one asked for, or the average one."""
     if given is None:
-        return 0.0 if design.offset is None else float(np.mean(design.offset))
+        return design.mean_offset
     said = f"offset must be one finite number, not {given!r}"
     if isinstance(given, bool) or not isinstance(given, Real):
         raise TypeError(said)

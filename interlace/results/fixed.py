@@ -27,7 +27,7 @@ def coefficient_names(state: State) -> list[str]:
 
 def residual_df(state: State) -> int:
     """Residual degrees of freedom n - p of the fixed-effects part."""
-    return len(state.fitted) - len(state.beta)
+    return state.problem.design.n - len(state.beta)
 
 
 def coefficient_tests_of(result: FixedEffects, ddf: DfMethod | None = None) -> CoefficientTests:

@@ -10,9 +10,10 @@ from interlace.errors import hints_at
 from interlace.estimate.checks import warn
 from interlace.prediction.predict import predict
 from interlace.results.actions import Actions
-from interlace.results.call import FitCall, changed_call, design_of, state_of
+from interlace.results.call import FitCall, changed_call, design_of, state_of, streamed_state_of
 from interlace.results.fixed import coefficient_tests_of
 from interlace.results.refit import refitted
+from interlace.streaming.sources import is_stream
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -215,6 +216,9 @@ def fit_call(call: FitCall, design: Design | None = None, *, stacklevel: int = 2
     >>> fit_call(FitCall("Reaction ~ Days + (1 | Subject)", interlace.datasets.load("sleepstudy")))
     <LMMResult: Reaction ~ Days + (1 | Subject), REML, 180 rows>
     """
-    state = state_of(call, design_of(call) if design is None else design)
+    if is_stream(call.data):
+        state = streamed_state_of(call)
+    else:
+        state = state_of(call, design_of(call) if design is None else design)
     warn(state.checks, stacklevel=stacklevel)
     return LMMResult(state, call)

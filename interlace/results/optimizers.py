@@ -16,7 +16,8 @@ from interlace.errors import InterlaceError
 from interlace.estimate.derived import singular_values
 from interlace.estimate.glmm import fit_glmm
 from interlace.estimate.glmm_state import GlmmState
-from interlace.estimate.lmm import fit_design
+from interlace.estimate.lmm import fit_problem
+from interlace.estimate.state import FitState
 from interlace.inference.principal_components import principal_components
 from interlace.inference.profile_parameters import covariance_parameters
 from interlace.results.arguments import listed_names, one_of, state_of_result
@@ -185,17 +186,17 @@ def _start(state: State, sd: float | None) -> FloatArray | None:
 
 
 def _fit(state: State, optimizer: Optimizer, theta0: FloatArray | None) -> State:
-    design, control = state.problem.design, state.problem.control
-    if not isinstance(state, GlmmState):
-        return fit_design(design, reml=state.reml, optimizer=optimizer, theta0=theta0, control=control)
+    if isinstance(state, FitState):
+        return fit_problem(state.problem, optimizer=optimizer, theta0=theta0)
+    assert isinstance(state, GlmmState)
     problem = state.problem
     return fit_glmm(
-        design,
+        problem.design,
         problem.model.family,
         problem.model.link,
         nodes=problem.nodes,
         free_theta=isinstance(problem.model, FreeTheta),
         optimizer=optimizer,
         theta0=theta0,
-        control=control,
+        control=problem.control,
     )

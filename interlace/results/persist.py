@@ -40,6 +40,7 @@ from interlace.estimate.control import Control
 from interlace.estimate.glmm import prepare_glmm, state_at
 from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.lmm import at_theta
+from interlace.estimate.problem import KnownMeans
 from interlace.estimate.state import Check, FitState, State
 from interlace.frames.select import numeric_values
 from interlace.results.call import FitCall, GlmerCall, ModelCall, design_of
@@ -300,7 +301,8 @@ def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState | GlmmState
         return _rebuild_glmm(call, design, meta["estimates"], arrays), call
     state = at_theta(design, arrays["state|theta"], reml=call.method == "REML", control=call.control)
     stored = _stored(state, meta["estimates"], arrays)
-    return replace(state, **stored, beta_cov=arrays["state|beta_cov"]), call
+    means = KnownMeans(stored.pop("fixed"), stored.pop("fitted"))
+    return replace(state, **stored, means=means, beta_cov=arrays["state|beta_cov"]), call
 
 
 def _rebuild_glmm(call: GlmerCall, design: Design, estimates: dict[str, Any], arrays: Arrays) -> GlmmState:

@@ -44,7 +44,7 @@ def test_an_optimizer_that_fails_has_a_row(slopes: LMMResult, monkeypatch: pytes
     def fails(*arguments: object, **options: object) -> None:
         raise ModelError("no modes")
 
-    monkeypatch.setattr("interlace.results.optimizers.fit_design", fails)
+    monkeypatch.setattr("interlace.results.optimizers.fit_problem", fails)
     table = allFit(slopes, ["auto"])
     assert (table["fit", "message"] == "no modes").all()
     assert table["beta"].isna().to_numpy().all()
