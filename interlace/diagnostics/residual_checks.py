@@ -122,7 +122,7 @@ def _between_groups(residuals: FloatArray, known: BoolArray, codes: IntArray, gr
     statistic, p_value = brown_forsythe(residuals[used], inside)
     measured = f"Brown and Forsythe's test of {q} levels: F = {statistic:.2f}, p = {p_value:.3g}"
     if not p_value < LEVEL:
-        text = f"levels of {group!r} have equal residual variances ({measured})"
+        text = f"levels of {group!r} show no difference in residual variance ({measured})"
         yield Check("homogeneity-groups", "info", group, p_value, LEVEL, text, "")
         return
     yield Check(
@@ -186,4 +186,5 @@ def _outliers(residuals: FloatArray, index: pd.Index) -> Check:
 
 def listed(labels: Sequence[object] | pd.Index) -> str:
     """The first five labels, and that there are more."""
-    return ", ".join(map(str, labels[:5])) + (", ..." if len(labels) > 5 else "")
+    others = len(labels) - 5
+    return ", ".join(map(str, labels[:5])) + (f" and {others} more" if others > 0 else "")
