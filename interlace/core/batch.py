@@ -18,7 +18,7 @@ from interlace.core.batch_objective import BatchObjective
 from interlace.core.batch_proof import gains, lower_point, obstacles, smallest_singular_values, tidied
 from interlace.core.batch_stack import Stack, largest
 from interlace.core.cholmod import AnyObjective, SparseObjective
-from interlace.core.covariance import lower_factor
+from interlace.core.covariance import REGULAR, SINGULAR, lower_factor
 from interlace.core.crossproducts import CrossProducts
 from interlace.core.newton import VANISHED
 from interlace.core.objective import Objective
@@ -32,8 +32,6 @@ __all__ = ["KnownFit", "at_once", "inside", "local_optima", "minimize_each", "mi
 
 #: Numbers in the largest array of the members that are fitted together (8 MB): what caches and memory take well.
 _TOGETHER = 1_000_000
-#: As in `interlace.core.optimize`: singular values below which a factor is singular, and above which it is no boundary.
-_SINGULAR, _REGULAR = 1e-4, 1e-2
 #: Decrease that is worth a restart.
 _WORTHWHILE = 1e-8
 #: Share of the rows of an explored fit with which another one is taken to have the same optima.
@@ -218,7 +216,7 @@ class _Chunk:
         """Singular fits and restricted covariances, of which likelihoods have several optima."""
         if any(block.restricted for block in self.structure.blocks):
             return np.ones(x.shape[0], dtype=np.bool_)
-        return smallest_singular_values(self.structure, x) < _SINGULAR
+        return smallest_singular_values(self.structure, x) < SINGULAR
 
     def _other_starts(self, b: int, x: FloatArray) -> list[FloatArray]:
         """Moments, and what may lead from a fit at ``x`` to another optimum."""
@@ -234,7 +232,7 @@ class _Chunk:
         at = np.arange(index.size)
         for _ in range(self.settings.max_restarts):
             at = at[runs.converged[at]]
-            at = at[smallest_singular_values(self.structure, runs.x[at]) <= _REGULAR]
+            at = at[smallest_singular_values(self.structure, runs.x[at]) <= REGULAR]
             if not at.size:
                 break
             at, moved = self._escapes(index[at], at, runs)

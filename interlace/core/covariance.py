@@ -8,13 +8,26 @@ Its parameters are entries of L taken column by column, the order of lme4 (Bates
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
 
 from interlace.typing import FloatArray, IntArray, Structure
 
-__all__ = ["cholesky_factor", "count_theta", "entries", "lower_factor", "singular_values"]
+__all__ = [
+    "REGULAR",
+    "SINGULAR",
+    "any_singular",
+    "cholesky_factor",
+    "count_theta",
+    "entries",
+    "lower_factor",
+    "singular_values",
+]
+
+#: Singular values of a factor, in standard units, below which it counts as singular, and above which it is no boundary.
+SINGULAR, REGULAR = 1e-4, 1e-2
 
 
 @lru_cache(maxsize=64)
@@ -80,6 +93,11 @@ def _lower_factor_2(root: FloatArray) -> FloatArray:
     if first == 0.0:
         return np.array([[0.0, 0.0], [0.0, math.hypot(c, d)]])
     return np.array([[first, 0.0], [(a * c + b * d) / first, abs(a * d - b * c) / first]])
+
+
+def any_singular(factors: Iterable[FloatArray]) -> bool:
+    """Whether any factor, shapes (k_i, k_i), counts as singular."""
+    return any(singular_values(L)[0] < SINGULAR for L in factors)
 
 
 def singular_values(L: FloatArray) -> FloatArray:

@@ -21,6 +21,7 @@ from itertools import product
 import numpy as np
 
 from interlace.core.batch_proof import smallest_singular_values
+from interlace.core.covariance import REGULAR
 from interlace.core.crossproducts import Rows
 from interlace.core.downdates import Downdates, downdates, residuals
 from interlace.core.objective import Objective
@@ -37,8 +38,6 @@ _NARROW, _WIDE, _MOST, _MARGIN = 1e-3, 0.25, 0.98, 1.2
 _STEP = 1e-2
 #: Largest distance from the center, and difference between two degrees, in half-widths, that are trusted.
 _REACH, _AGREED = 1.5, 3e-6
-#: Singular value of a factor above which it is no boundary.
-_REGULAR = 1e-2
 #: Steps of the iteration on the polynomials, and their size at its end.
 _ITERATIONS, _SETTLED = 40, 1e-11
 
@@ -187,7 +186,7 @@ def expanded(objective: Objective, rows: Rows, theta: FloatArray, subsets: Seque
         agreed = np.abs(t - _roots(lattice.lower(), gradients, changes)).max(axis=1) <= _AGREED
         trusted = agreed & (np.abs(t).max(axis=1) <= _REACH)
     t = np.where(trusted[:, None], t, 0.0)
-    trusted &= smallest_singular_values(objective.structure, theta + lattice.widths * t) > _REGULAR
+    trusted &= smallest_singular_values(objective.structure, theta + lattice.widths * t) > REGULAR
     return _interpolated(lattice, whole, changes, t, trusted)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from interlace.core.batch import KnownFit, inside, local_optima
 from interlace.core.batch_stack import stackable
-from interlace.core.covariance import singular_values
+from interlace.core.covariance import any_singular
 from interlace.core.crossproducts import CrossProducts
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings
@@ -22,8 +22,6 @@ from interlace.typing import FloatArray
 
 __all__ = ["known_fit"]
 
-#: Singular value of a factor below which it counts as singular, as in `interlace.core.optimize`.
-_SINGULAR = 1e-4
 #: Step of differences of the gradient, in standard units.
 _STEP = 1e-4
 #: Difference of relative covariances, relative to 1 plus their size, up to which optima are the same.
@@ -49,7 +47,7 @@ def known_fit(cp: CrossProducts, theta: FloatArray, *, reml: bool, settings: Set
     if structure.storage.cholmod or not theta.size:  # differences of a gradient that is made of differences say little
         return KnownFit(inside(structure, theta))
     correction = _correction(Objective(cp, reml=reml), theta)
-    singular = any(singular_values(L)[0] < _SINGULAR for L in structure.factors(theta))
+    singular = any_singular(structure.factors(theta))
     if not singular and not any(block.restricted for block in structure.blocks):
         return KnownFit(theta, correction)
     if not stackable(structure):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from interlace.core.boundary import find_escape
-from interlace.core.covariance import singular_values
+from interlace.core.covariance import REGULAR, any_singular, singular_values
 from interlace.core.newton import minimize_newton, newton_step
 from interlace.core.optsummary import OptSummary
 from interlace.core.rivals import few_rows, other_points, smaller_points
@@ -101,7 +101,7 @@ def _second_opinions(
     structure = target.structure
     theta, others = x[: structure.n_theta], starts[0][structure.n_theta :]
     points: list[FloatArray] = []
-    if _singular(point) or any(block.restricted for block in structure.blocks):
+    if any_singular(point.L) or any(block.restricted for block in structure.blocks):
         points = other_points(structure, [starts[0][: structure.n_theta]], far=far)
     elif rows is not None and few_rows(structure, rows):
         points = smaller_points(structure, theta)
@@ -130,20 +130,13 @@ def _run_to_proof(
 #: and up to which it has converged whatever it says.
 _FAR, _NEAR = 1e-3, 1e-6
 
-#: Gradient and singular value with which an optimum is known to be no boundary.
-_FLAT, _REGULAR = 1e-6, 1e-2
-#: Singular value of a factor, in standard units, below which it counts as singular.
-_SINGULAR = 1e-4
-
-
-def _singular(point: P) -> bool:
-    """Whether any factor is close to singular."""
-    return any(singular_values(L)[0] < _SINGULAR for L in point.L)
+#: Gradient with which a regular optimum is known to be no boundary.
+_FLAT = 1e-6
 
 
 def _leave_boundary(target: Target[P, D], summary: OptSummary, point: P, d: D) -> FloatArray | None:
     """Point with a lower deviance off the boundary, or None when there is none to be seen."""
-    if summary.gradient_norm < _FLAT and all(singular_values(L)[0] > _REGULAR for L in point.L):
+    if summary.gradient_norm < _FLAT and all(singular_values(L)[0] > REGULAR for L in point.L):
         # dd/dL = 2 G_Psi L: with a gradient of zero and L far from singular, G_Psi is zero as well.
         return None
     fraction = 1.0

@@ -13,12 +13,10 @@ from typing import get_args
 
 import numpy as np
 
-from interlace.core.batch_refits import Refits
-from interlace.core.newton import VANISHED
 from interlace.diagnostics.components import component_values
 from interlace.errors import InterlaceError
 from interlace.estimate.parallel import in_order, whole_number_of_jobs
-from interlace.estimate.refits import portions, refit_rows, refit_without
+from interlace.estimate.refits import portions, refit_rows, refit_without, why_none
 from interlace.estimate.state import FitState, State
 from interlace.typing import BoolArray, FloatArray, IntArray, Optimizer
 
@@ -28,9 +26,6 @@ __all__ = ["Deletions", "exact_deletions", "optimizer_of"]
 _FEW = 8
 #: Sum of squares of a random-effects column, relative to that of all rows, that is nothing but rounding.
 _NOTHING = 1e-12
-#: Residual variance relative to that of the response given X, and standard deviation relative to that of the whole fit,
-#: with which cross-products less those of a unit have too few digits left.
-_LITTLE, _DROP = 1e-6, 0.1
 
 
 @dataclass(frozen=True)
@@ -225,27 +220,11 @@ def _together(state: FitState, subsets: Sequence[IntArray]) -> Deletions:
         fits.evaluations,
         fits.messages,
     )
-    if not fits.converged.all():
-        texts = [message or "the optimizer did not converge" for message in fits.messages]
-        converged = np.flatnonzero(fits.converged)
-        found = found.take(converged).scattered(state, converged, texts)
-    lost = _lost(state, fits)
-    if not lost.any():
+    if fits.converged.all():
         return found
-    kept, again = np.flatnonzero(~lost), np.flatnonzero(lost)
-    alone = _one_by_one(state, "auto", [subsets[i] for i in again.tolist()])
-    return Deletions.joined([found.take(kept), alone]).take(np.argsort(np.concatenate([kept, again])))
-
-
-def _lost(state: FitState, fits: Refits) -> BoolArray:
-    """Refits whose digits went with the unit: nearly all of the variance was due to it, an outlier without measure.
-
-    Rounding of the cross-products of all rows is then large beside what is left of them.
-    """
-    problem = state.problem
-    variance = problem.response.scale**2 * problem.cp.S[-1, -1] / problem.cp.n
-    little = (fits.sigma**2 < _LITTLE * variance) & (fits.sigma < _DROP * state.sigma)
-    return np.asarray(little | [message == VANISHED for message in fits.messages])
+    texts = [message or "the optimizer did not converge" for message in fits.messages]
+    converged = np.flatnonzero(fits.converged)
+    return found.take(converged).scattered(state, converged, texts)
 
 
 def _one_by_one(state: State, optimizer: Optimizer, subsets: Sequence[IntArray]) -> Deletions:
@@ -264,14 +243,9 @@ def _one_by_one(state: State, optimizer: Optimizer, subsets: Sequence[IntArray])
 def _of_refit(state: State, refit: State) -> Deletions:
     """Estimates of one refit, if there are any and they are of the same coefficients."""
     evaluations = np.array([refit.opt.evaluations])
-    if not np.array_equal(refit.kept, state.kept):
-        return Deletions.nothing(state, ["the rows do not identify the fixed effects"])
-    if not refit.opt.converged:
-        reasons = [check.message for check in refit.checks if check.code in ("separation", "diverging")]
-        message = reasons[0] if reasons else refit.opt.message or "the optimizer did not converge"
+    message = why_none(state, refit)
+    if message:
         return replace(Deletions.nothing(state, [message]), evaluations=evaluations)
-    if not np.isfinite(refit.beta_cov).all():
-        return Deletions.nothing(state, ["the fixed effects have no covariance"])
     theta, sigma, unit = refit.theta[None], np.array([refit.sigma]), np.array([refit.unit])
     return Deletions(
         refit.beta[None],

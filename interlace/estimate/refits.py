@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from interlace.core import blas
 from interlace.core.batch_refits import Refits, portion, refit_all, refit_without_rows
+from interlace.core.newton import VANISHED
 from interlace.core.optimize import Settings
+from interlace.errors import InterlaceError
 from interlace.estimate.glmm import refit_glmm, refit_glmm_rows
 from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.lmm import at_theta, fit_design, refit_response
@@ -21,7 +23,20 @@ from interlace.typing import BoolArray, FloatArray, IntArray, Optimizer
 if TYPE_CHECKING:
     from interlace.estimate.control import Control
 
-__all__ = ["portions", "refit", "refit_responses", "refit_rows", "refit_rows_at", "refit_without"]
+__all__ = [
+    "digits_lost",
+    "portions",
+    "refit",
+    "refit_responses",
+    "refit_rows",
+    "refit_rows_at",
+    "refit_without",
+    "why_none",
+]
+
+#: Residual variance relative to that of the response given X, and standard deviation relative to that of the whole fit,
+#: with which cross-products less those of a unit have too few digits left.
+_LITTLE, _DROP = 1e-6, 0.1
 
 
 def refit(state: State, y: FloatArray) -> State:
@@ -128,7 +143,61 @@ def refit_without(state: FitState, subsets: Sequence[IntArray]) -> Refits:
     # What deletion changes is small beside the estimates, and measures are made of the changes.
     settings = replace(_settings(problem.control), tol=0.1 * problem.control.tol)
     with blas.limited(0):
-        return refit_without_rows(problem, subsets, state.opt.x, log_weights=logs, settings=settings)
+        fits = refit_without_rows(problem, subsets, state.opt.x, log_weights=logs, settings=settings)
+    lost = np.flatnonzero(digits_lost(state, fits))
+    return _from_rows(state, fits, subsets, lost) if lost.size else fits
+
+
+def digits_lost(state: FitState, fits: Refits) -> BoolArray:
+    """Refits whose digits went with the rows: nearly all of the variance was due to these, outliers without measure.
+
+    Rounding of the cross-products of all rows is then large beside what is left of them.
+
+    Parameters
+    ----------
+    state : FitState
+    fits : Refits
+        Without some of its rows.
+
+    Returns
+    -------
+    ndarray of bool, shape (B,)
+    """
+    problem = state.problem
+    variance = problem.response.scale**2 * problem.cp.S[-1, -1] / problem.cp.n
+    little = (fits.sigma**2 < _LITTLE * variance) & (fits.sigma < _DROP * state.sigma)
+    return np.asarray(little | [message == VANISHED for message in fits.messages])
+
+
+def why_none(state: State, refit: State) -> str:
+    """Why a refit has no estimates of the coefficients of a fit; empty if it has."""
+    if not np.array_equal(refit.kept, state.kept):
+        return "the rows do not identify the fixed effects"
+    if not refit.opt.converged:
+        reasons = [check.message for check in refit.checks if check.code in ("separation", "diverging")]
+        return reasons[0] if reasons else refit.opt.message or "the optimizer did not converge"
+    return "" if np.isfinite(refit.beta_cov).all() else "the fixed effects have no covariance"
+
+
+def _from_rows(state: FitState, fits: Refits, subsets: Sequence[IntArray], index: IntArray) -> Refits:
+    """Some of the refits made again, from the rows that are left."""
+    arrays = {f.name: getattr(fits, f.name).copy() for f in fields(Refits) if f.name != "messages"}
+    estimates, messages = ("theta", "beta", "beta_cov", "sigma", "criterion"), list(fits.messages)
+    for b in index.tolist():
+        keep = np.ones(state.fitted.size, dtype=np.bool_)
+        keep[subsets[b]] = False
+        arrays["fell_back"][b] = True
+        try:
+            found = refit_rows(state, keep)
+        except (InterlaceError, np.linalg.LinAlgError) as error:
+            messages[b] = str(error)
+        else:
+            messages[b] = why_none(state, found)
+            arrays["evaluations"][b] = found.opt.evaluations
+        arrays["converged"][b] = not messages[b]
+        for name in estimates:
+            arrays[name][b] = np.nan if messages[b] else getattr(found, name)
+    return Refits(**arrays, messages=tuple(messages))
 
 
 def portions(state: FitState, subsets: Sequence[IntArray]) -> list[list[IntArray]]:

@@ -6,7 +6,7 @@ changes them. Linear models are refitted many at once (:mod:`interlace.core.batc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -15,7 +15,7 @@ import numpy as np
 
 from interlace.errors import ModelError
 from interlace.estimate.glmm_state import GlmmState
-from interlace.estimate.parallel import whole_number_of_jobs
+from interlace.estimate.parallel import in_order, whole_number_of_jobs
 from interlace.estimate.refits import refit, refit_responses
 from interlace.estimate.state import FitState, State
 from interlace.inference.bootstrap_statistics import Statistic, as_vector, evaluated, of_refits
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "Replicates", "all_parameters", "bootstrap"]
 
 Kind: TypeAlias = Literal["parametric", "conditional", "semiparametric"]
-#: One task: sizes of its chunks, and a source of random numbers for each.
-_Task: TypeAlias = tuple[list[int], list[np.random.SeedSequence]]
-#: Carries out a task: statistics of its replicates, and why any failed.
-_Work: TypeAlias = Callable[[list[int], list[np.random.SeedSequence]], tuple[FloatArray, list[str]]]
 
 #: Replicates that are drawn from one stream of random numbers, and streams whose replicates are fitted together.
 _CHUNK, _TOGETHER = 50, 5
@@ -80,6 +76,21 @@ def _each(values: FloatArray, function: Callable[[FloatArray], np.floating]) -> 
         if known.size > 1:
             out[j] = function(known)
     return out
+
+
+@dataclass(frozen=True)
+class _Task:
+    """Replicates that are drawn and fitted together: sizes of their chunks, and a source of random numbers for each."""
+
+    counts: Sequence[int]
+    streams: Sequence[np.random.SeedSequence]
+
+    def __len__(self) -> int:
+        return sum(self.counts)
+
+
+#: Carries out a task: statistics of its replicates, and why any failed.
+_Work: TypeAlias = Callable[[_Task], tuple[FloatArray, list[str]]]
 
 
 def bootstrap(
@@ -148,9 +159,9 @@ def bootstrap(
         size, work = _TOGETHER, partial(_many, state, noted, kind)
     else:
         size, work = 1, partial(_one_by_one, state, function, estimate.size, kind)
-    tasks = [(counts[i : i + size], streams[i : i + size]) for i in range(0, len(counts), size)]
+    tasks = [_Task(counts[i : i + size], streams[i : i + size]) for i in range(0, len(counts), size)]
     values, messages = [], []
-    for part, why in _carried_out(work, tasks, n_jobs, nsim if show_progress else None):
+    for part, why in in_order(work, tasks, n_jobs=n_jobs, progress="bootstrap" if show_progress else ""):
         values.append(part)
         messages += why
     if all(messages):
@@ -179,30 +190,10 @@ def _streams(nsim: int, seed: Seed) -> tuple[list[int], list[np.random.SeedSeque
     return counts, np.random.SeedSequence(entropy).spawn(len(counts))
 
 
-def _carried_out(
-    work: _Work, tasks: Sequence[_Task], n_jobs: int | None, total: int | None
-) -> Iterable[tuple[FloatArray, list[str]]]:
-    """Results of the tasks, in order; with a progress bar if ``total`` is given."""
-    from joblib import Parallel, delayed
-
-    calls = (delayed(work)(counts, streams) for counts, streams in tasks)
-    if total is None:
-        yield from Parallel(n_jobs=n_jobs)(calls)
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc="bootstrap", unit="fit") as bar:
-        for part in Parallel(n_jobs=n_jobs, return_as="generator")(calls):
-            bar.update(len(part[0]))
-            yield part
-
-
-def _responses(
-    state: State, kind: Kind, counts: Sequence[int], streams: Sequence[np.random.SeedSequence]
-) -> FloatArray:
-    """New responses of several chunks, shape (sum of counts, n)."""
+def _responses(state: State, kind: Kind, task: _Task) -> FloatArray:
+    """New responses of all chunks, shape (sum of counts, n)."""
     parts = []
-    for count, stream in zip(counts, streams, strict=True):
+    for count, stream in zip(task.counts, task.streams, strict=True):
         rng = np.random.default_rng(stream)
         if kind == "semiparametric":
             design = state.problem.design
@@ -214,15 +205,9 @@ def _responses(
     return np.concatenate(parts)
 
 
-def _many(
-    state: FitState,
-    parameters: Sequence[Parameter],
-    kind: Kind,
-    counts: list[int],
-    streams: list[np.random.SeedSequence],
-) -> tuple[FloatArray, list[str]]:
+def _many(state: FitState, parameters: Sequence[Parameter], kind: Kind, task: _Task) -> tuple[FloatArray, list[str]]:
     """Parameters of a linear model, all refits at once."""
-    fits = refit_responses(state, _responses(state, kind, counts, streams))
+    fits = refit_responses(state, _responses(state, kind, task))
     return of_refits(state, fits, parameters), list(fits.messages)
 
 
@@ -231,9 +216,8 @@ def _one_by_one(
     statistic: Statistic,
     width: int,
     kind: Kind,
-    counts: list[int],
-    streams: list[np.random.SeedSequence],
+    task: _Task,
 ) -> tuple[FloatArray, list[str]]:
     """Statistics of any model, one refit after the other."""
-    Y = _responses(state, kind, counts, streams)
+    Y = _responses(state, kind, task)
     return evaluated((partial(refit, state, y) for y in Y), statistic, width)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from interlace.core.covariance import singular_values
+from interlace.core.covariance import any_singular
 from interlace.core.dispersion import FreeDispersion, FreeTheta
 from interlace.core.rivals import other_points
 from interlace.core.scaling import convert_theta
@@ -29,9 +29,6 @@ from interlace.inference.profile_roots import Section, Solved, minimum
 from interlace.typing import FloatArray
 
 __all__ = ["ProfileSection", "RestrictedSection", "Surface", "Values", "restricted_section", "surface"]
-
-#: Singular value of a factor, in standard units, below which it counts as singular.
-_SINGULAR = 1e-4
 
 
 @dataclass(frozen=True)
@@ -149,7 +146,7 @@ class ProfileSection(Section):
                 starts[-1][place] = 0.0
         structure, x = self.problem.structure, self.join(found)
         theta = x[: structure.n_theta]
-        if structure.n_theta > 1 and any(singular_values(L)[0] < _SINGULAR for L in structure.factors(theta)):
+        if structure.n_theta > 1 and any_singular(structure.factors(theta)):
             for point in other_points(structure, [theta], far=False):
                 starts.append(self.split(np.concatenate([point, x[structure.n_theta :]])))
         return starts

@@ -12,7 +12,7 @@ from interlace.errors import DataError
 from interlace.frames.levels import level_text, match_levels
 from interlace.plotting.labels import shortened
 from interlace.plotting.predictors import is_numeric, typical_rows
-from interlace.prediction.predict import means, prediction_rows
+from interlace.prediction.predict import linear_predictor_of_rows, means, prediction_rows
 from interlace.prediction.response import response_model
 
 if TYPE_CHECKING:
@@ -125,9 +125,4 @@ def _within(state: State, term: RandomTerm) -> tuple[BoolArray, ...]:
 def _mean(state: State, frame: pd.DataFrame, effects: tuple[BoolArray, ...]) -> FloatArray:
     """Mean of the response with some of the random effects; all levels are of the fit."""
     rows = prediction_rows(state, frame, effects)
-    eta = rows.X[:, state.kept] @ state.beta + rows.offset
-    for z, codes, modes, keep in zip(rows.Z, rows.codes, state.modes, effects, strict=True):
-        if keep.any():
-            eta += np.einsum("mk,mk->m", z, modes[codes])
-    mean: FloatArray = means(response_model(state), np.where(rows.valid, eta, np.nan))
-    return mean
+    return means(response_model(state), linear_predictor_of_rows(state, rows, effects))

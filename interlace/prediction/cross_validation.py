@@ -22,7 +22,7 @@ from interlace.errors import InterlaceError
 from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.parallel import in_order
 from interlace.estimate.problem import LinearProblem, by_term, objective
-from interlace.estimate.refits import refit_rows, refit_without
+from interlace.estimate.refits import digits_lost, refit_rows, refit_without
 from interlace.estimate.state import FitState, State
 from interlace.prediction.predict import means
 from interlace.prediction.predictive_density import generalized_density, linear_likelihood
@@ -227,11 +227,11 @@ def _linear(state: FitState, density: bool, folds: Sequence[Fold]) -> list[LeftO
     """Folds of a linear model, refitted at once."""
     fits = refit_without(state, [fold.lost for fold in folds])
     counted = tallies(state.problem.design)
+    # Where digits went with the rows, predictions from what is left of the cross-products would have none either.
+    possible = np.isfinite(fits.criterion) & ~digits_lost(state, fits)
     with blas.limited(0):
         return [
-            _of_linear(state.problem, fits, b, fold, density, seen=_any_seen(counted, fold))
-            if np.isfinite(fits.criterion[b])
-            else None
+            _of_linear(state.problem, fits, b, fold, density, seen=_any_seen(counted, fold)) if possible[b] else None
             for b, fold in enumerate(folds)
         ]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from interlace.inference.contrasts import CoefficientTests
     from interlace.typing import BoolArray, FloatArray, FrameLike, IntArray
 
-__all__ = ["Interval", "chosen_effects", "means", "predict", "prediction_rows"]
+__all__ = ["Interval", "chosen_effects", "linear_predictor_of_rows", "means", "predict", "prediction_rows"]
 
 Interval: TypeAlias = Literal["confidence", "prediction"]
 
@@ -88,7 +88,7 @@ def predict(
     rows = prediction_rows(state, newdata, columns)
     if not allow_new_levels:
         _refuse_new_levels(state, rows, columns, newdata)
-    eta = _linear_predictor(state, rows, columns)
+    eta = linear_predictor_of_rows(state, rows, columns)
     fit = eta if type == "link" else means(model, eta)
     if not se and interval is None:
         return pd.Series(fit, index=rows.index, name="fit")
@@ -261,8 +261,16 @@ def prediction_rows(state: State, newdata: FrameLike | None, columns: tuple[Bool
     )
 
 
-def _linear_predictor(state: State, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
-    """X beta + offset + Z b over the chosen effects; NaN where something is missing."""
+def linear_predictor_of_rows(state: State, rows: NewRows, columns: tuple[BoolArray, ...]) -> FloatArray:
+    """X beta + offset + Z b over the chosen effects, shape (m,); NaN where something is missing.
+
+    Parameters
+    ----------
+    state : State
+    rows : NewRows
+    columns : tuple of ndarray of bool, shapes (k_i,)
+        Random effects of each term that count, as of `chosen_effects`.
+    """
     # Row by row: a product by BLAS gives equal rows different last bits, and ranks of predictions would see that.
     mean = np.einsum("np,p->n", rows.X[:, state.kept], state.beta) + rows.offset
     for z, codes, modes, keep in zip(rows.Z, rows.codes, state.modes, columns, strict=True):

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 import interlace
 from interlace.core import batch_refits, expansion, nearby
 from interlace.core.batch import local_optima, minimize_many
+from interlace.core.batch_refits import refit_without_rows
 from interlace.core.batch_stack import Stack
 from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.downdates import downdates, hat_blocks, pull, residuals
@@ -164,7 +165,7 @@ def test_one_row_without_which_the_fit_is_perfect(formula: str, seed: int) -> No
     y = 3.0 + x
     y[7] += 5.0
     state = interlace.fit(formula, {"y": y, "x": x, "g": g, "h": h}).state
-    found = refit_without(state, [np.array([i]) for i in range(1200)])
+    found = refit_without_rows(state.problem, [np.array([i]) for i in range(1200)], state.opt.x)
     assert np.flatnonzero(~found.converged).tolist() == [7]
     assert found.messages[7] == "the residual variance vanishes"
     assert np.isnan(found.sigma[7])
