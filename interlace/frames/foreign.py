@@ -78,15 +78,25 @@ def narwhals_series(series: Any) -> pd.Series[Any]:
         categories = series.cat.get_categories().to_list()
         if series.implementation.is_polars() and not isinstance(dtype, nw.Enum):
             categories = sorted(categories)  # polars numbers them by first use anywhere in the session
-        return pd.Series(pd.Categorical(series.to_list(), categories=categories))
+        # Not narwhals' own conversion, which takes missing values of arrow's dictionaries for the last category (2.29).
+        values = _by_arrow(series.to_native())
+        if values is None or not isinstance(values.dtype, pd.CategoricalDtype):
+            return pd.Series(pd.Categorical(series.to_list(), categories=categories))
+        return values.cat.set_categories(categories, ordered=False).rename(None)
     if dtype.is_decimal():
         series = series.cast(nw.Float64)
         dtype = series.dtype
     if dtype.is_numeric() or (isinstance(dtype, nw.Boolean) and not series.null_count()):
         return pd.Series(np.array(series.to_numpy()))
-    if len(series) > FEW_ROWS:
-        try:
-            return cast("pd.Series[Any]", series.to_pandas())
-        except ImportError:  # polars makes the short cut through pyarrow, which may be absent
-            pass
-    return pd.Series(series.to_list())
+    values = _by_arrow(series)
+    return pd.Series(series.to_list()) if values is None else values
+
+
+def _by_arrow(series: Any) -> pd.Series[Any] | None:
+    """A long column, of narwhals or of a library, through arrow's buffers; None for a short one or without pyarrow."""
+    if len(series) <= FEW_ROWS:
+        return None
+    try:
+        return cast("pd.Series[Any]", series.to_pandas())
+    except ImportError:  # polars makes the short cut through pyarrow, which may be absent
+        return None

@@ -389,3 +389,24 @@ def test_text_stands_for_the_numbers_it_spells():
     for spelled in (["1", "2", "3", "4.5"], ["1.0", "2.0", "3.0", "4.5"]):
         new = new_rows(design, data.assign(g=np.repeat(spelled, N // 4)))
         np.testing.assert_array_equal(new.codes[0], design.terms[0].codes)
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "categorical", "enum", "numbers"])
+def test_long_columns_of_categories(kind, monkeypatch):
+    """They take a shorter way than short ones, to the same values: missing ones, and parts with other dictionaries."""
+    from interlace.frames import foreign
+
+    values = [None if i % 7 == 3 else "bcad"[i % 4] for i in range(40)]
+    parts = values[:9], values[9:]
+    series = {
+        "dictionary": lambda: pa.chunked_array([pa.array(part).dictionary_encode() for part in parts]),
+        "categorical": lambda: pl.Series(values, dtype=pl.Categorical),
+        "enum": lambda: pl.Series(values, dtype=pl.Enum(list("zdcba"))),
+        "numbers": lambda: pa.chunked_array([pa.array([3, 1, None, 2, 3]).dictionary_encode()]),
+    }[kind]()
+    column = nw.stable.v1.from_native(series, series_only=True)
+    short = foreign.narwhals_series(column)
+    monkeypatch.setattr(foreign, "FEW_ROWS", 0)
+    pd.testing.assert_series_equal(foreign.narwhals_series(column), short)
+    plain = [3, 1, None, 2, 3] if kind == "numbers" else values
+    assert [None if pd.isna(value) else value for value in short] == plain
