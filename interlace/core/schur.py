@@ -47,7 +47,8 @@ class SparseMap:
         m_z = self._m_z
         WCx = scale_blocks(W, self._Cx.reshape(self._q, self._k, -1)).reshape(self._Cx.shape)
         out = S.copy()
-        out[:m_z, :m_z] -= (self._pairs.T @ W.reshape(-1)).reshape(m_z, m_z)
+        upper = (self._pairs.T @ W.reshape(-1)).reshape(m_z, m_z)
+        out[:m_z, :m_z] -= upper + np.triu(upper, 1).T
         cross = self._CzT @ WCx
         out[:m_z, m_z:] -= cross
         out[m_z:, :m_z] -= cross.T
@@ -57,10 +58,12 @@ class SparseMap:
     def adjoint(self, G: FloatArray) -> FloatArray:
         """C_j G C_j' for every level, shape (q, k, k); G symmetric, shape (m, m)."""
         m_z, q, k = self._m_z, self._q, self._k
-        zz = (self._pairs @ np.ascontiguousarray(G[:m_z, :m_z]).reshape(-1)).reshape(q, k, k)
+        upper = np.array(G[:m_z, :m_z], order="C")
+        upper.flat[:: m_z + 1] *= 0.5
+        zz = (self._pairs @ upper.reshape(-1)).reshape(q, k, k)
         half = self._Cz @ G[:m_z, m_z:] + 0.5 * (self._Cx @ G[m_z:, m_z:])
-        mixed = np.matmul(half.reshape(q, k, -1), self._Cx.reshape(q, k, -1).transpose(0, 2, 1))
-        result: FloatArray = zz + mixed + mixed.transpose(0, 2, 1)
+        mixed = zz + np.matmul(half.reshape(q, k, -1), self._Cx.reshape(q, k, -1).transpose(0, 2, 1))
+        result: FloatArray = mixed + mixed.transpose(0, 2, 1)
         return result
 
     def times(self, v: FloatArray) -> FloatArray:
@@ -87,21 +90,47 @@ class SparseMap:
         return np.concatenate([self._CzT @ flat, self._Cx.T @ flat])
 
 
+#: Pairs that are formed at once.
+_AT_ONCE = 300_000
+
+
 def _pair_matrix(Cz: sparse.csr_array, q: int, k: int) -> sparse.csr_array:
-    """Matrix M, shape (q k k, m_z m_z), with vec(sum_j Cz_j' W_j Cz_j) = M' vec(W)."""
+    """Matrix M, shape (q k k, m_z m_z), with vec(sum_j Cz_j' W_j Cz_j) = M' vec(W) on and above the diagonal.
+
+    The map takes most of the memory of such a fit: it is formed a few levels at a time, in its final place.
+    """
     m_z = Cz.shape[1]
-    entry_row = np.repeat(np.arange(q * k), np.diff(Cz.indptr))
-    level = entry_row // k
-    count = np.bincount(level, minlength=q)
-    # Entries of one level are contiguous; each is paired with every entry of its level.
-    partners = count[level]
-    left = np.repeat(np.arange(entry_row.size), partners)
-    start = np.repeat((np.cumsum(count) - count)[level] - (np.cumsum(partners) - partners), partners)
-    right = np.arange(left.size) + start
-    columns: IntArray = Cz.indices[left].astype(np.int64) * m_z + Cz.indices[right]
-    values = Cz.data[left] * Cz.data[right]
-    shape = (q * k * k, m_z * m_z)
-    if k == 1:
-        return sparse.csr_array((values, columns, np.concatenate([[0], np.cumsum(count * count)])), shape=shape)
-    rows = (level[left] * k + entry_row[left] % k) * k + entry_row[right] % k
-    return sparse.csr_array((values, (rows, columns)), shape=shape)
+    row = np.repeat(np.arange(q * k), np.diff(Cz.indptr))
+    # Entries by level, then column: the partners of an entry are those from the first of its column to the last of
+    # its level.
+    level, within = np.divmod(row, k)
+    starts = Cz.indptr[::k].astype(np.int64)
+    order = np.argsort(level * m_z + Cz.indices, kind="stable")
+    within, column, values = within[order], Cz.indices[order].astype(np.int64), Cz.data[order]
+    cell = level * m_z + column
+    first = np.searchsorted(cell, cell)
+    last = starts[level + 1]
+    total = np.concatenate([[0], np.cumsum(last - first)])
+    kind = np.int32 if max(int(total[-1]), m_z * m_z) < np.iinfo(np.int32).max else np.int64
+    data, indices, count = np.empty(total[-1]), np.empty(total[-1], dtype=kind), np.zeros(q * k * k, dtype=np.int64)
+    for start, stop in _levels_at_once(starts, total):
+        left = np.repeat(np.arange(start, stop), (last - first)[start:stop])
+        right = np.arange(total[start], total[stop]) - (total[:-1] - first)[left]
+        cells = (level[left] * k + within[left]) * k + within[right]
+        if k > 1:
+            by_cell = np.argsort(cells, kind="stable")
+            left, right = left[by_cell], right[by_cell]
+        where = slice(total[start], total[stop])
+        np.multiply(values[left], values[right], out=data[where])
+        np.add(column[left] * m_z, column[right], out=indices[where], casting="same_kind")
+        count += np.bincount(cells, minlength=count.size)
+    indptr = np.concatenate([[0], np.cumsum(count)]).astype(kind)
+    return sparse.csr_array((data, indices, indptr), shape=(q * k * k, m_z * m_z))
+
+
+def _levels_at_once(starts: IntArray, total: IntArray) -> list[tuple[int, int]]:
+    """First and last entry (exclusive) of pieces of whole levels with a limited number of pairs, or of one level."""
+    edges = total[starts]
+    wanted = np.searchsorted(edges, np.arange(_AT_ONCE, int(edges[-1]) + _AT_ONCE, _AT_ONCE))
+    stops = starts[np.unique(np.minimum(wanted, starts.size - 1))].tolist()
+    return list(zip([0, *stops[:-1]], stops, strict=True))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from interlace.core import crossproducts
+from interlace.core import crossproducts, schur
 from interlace.core.crossproducts import CrossProducts, Rows, group_products
 from interlace.core.schur import SparseMap
 from interlace.core.structure import Structure
@@ -126,9 +126,11 @@ def test_group_products_by_columns_and_at_once(limit, monkeypatch):
     np.testing.assert_allclose(group_products(index, 6, U, V), expected, atol=1e-13)
 
 
+@pytest.mark.parametrize("at_once", [1, 10**6])
 @pytest.mark.parametrize("kind", ["nested", "crossed", "crossed-slopes", "mixed"])
-def test_sparse_map_is_linear_and_its_adjoint_is_one(kind):
+def test_sparse_map_is_linear_and_its_adjoint_is_one(kind, at_once, monkeypatch):
     """<S - complement(W), G> = <W, adjoint(G)> for symmetric W and G, and both agree with dense algebra."""
+    monkeypatch.setattr(schur, "_AT_ONCE", at_once)
     structure, rows = layout(kind, True)
     cp = CrossProducts.from_rows(structure, rows)
     lead, block = SparseMap(cp), structure.blocks[0]
