@@ -6,6 +6,8 @@ the map itself is built once as a sparse matrix and applied to W at every evalua
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 from scipy import sparse
 
@@ -40,7 +42,7 @@ class SparseMap:
         self._Cz = cp.Cz
         self._CzT = cp.Cz.T.tocsr()
         self._Cx = cp.C[0].reshape(lead.size, -1)
-        self._pairs = _pair_matrix(cp.Cz, lead.q, lead.k)
+        self._pairs = _known_pairs(cp.Cz, lead.q, lead.k)
 
     def complement(self, W: FloatArray, S: FloatArray) -> FloatArray:
         """S - sum_j C_j' W_j C_j, shape (m, m)."""
@@ -92,6 +94,20 @@ class SparseMap:
 
 #: Pairs that are formed at once.
 _AT_ONCE = 300_000
+
+
+#: The pair matrix that was formed last, and what it was formed from; gone when that is.
+_last: list[tuple[weakref.ref[sparse.csr_array], sparse.csr_array]] = []
+
+
+def _known_pairs(Cz: sparse.csr_array, q: int, k: int) -> sparse.csr_array:
+    """The pair matrix: formed once for all that is asked of one model, whatever its response."""
+    for known, pairs in tuple(_last):
+        if known() is Cz:
+            return pairs
+    pairs = _pair_matrix(Cz, q, k)
+    _last[:] = [(weakref.ref(Cz, lambda _: _last.clear()), pairs)]
+    return pairs
 
 
 def _pair_matrix(Cz: sparse.csr_array, q: int, k: int) -> sparse.csr_array:

@@ -147,3 +147,16 @@ def test_sparse_map_is_linear_and_its_adjoint_is_one(kind, at_once, monkeypatch)
     v, w = rng.normal(size=(structure.m, 2)), rng.normal(size=(block.q, block.k, 2))
     np.testing.assert_allclose(lead.times(v), C @ v, atol=1e-10)
     np.testing.assert_allclose(lead.transposed(w), np.einsum("jax,jar->xr", C, w), atol=1e-10)
+
+
+def test_pairs_of_levels_are_kept_for_another_response_and_no_longer_than_the_model():
+    structure, rows = layout("crossed", True)
+    cp = CrossProducts.from_rows(structure, rows)
+    pairs = SparseMap(cp)._pairs
+    other = cp.with_response(replace(rows, Xy=rows.Xy[:, ::-1]))
+    assert SparseMap(other)._pairs is pairs
+    again = CrossProducts.from_rows(structure, replace(rows, Z=[2.0 * Z for Z in rows.Z]))
+    assert SparseMap(again)._pairs.sum() == pytest.approx(16.0 * pairs.sum())
+    assert len(schur._last) == 1
+    del cp, other, again
+    assert not schur._last
