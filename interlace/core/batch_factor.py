@@ -17,7 +17,7 @@ from interlace.core.structure import Structure
 from interlace.core.terms import Block
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["BatchElimination", "collect_stack", "eliminate_stack", "factor_stack", "scale_rest_stack"]
+__all__ = ["BatchElimination", "collect_stack", "eliminate_stack", "factor_stack", "scale_rest_stack", "weights_stack"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def eliminate_stack(stack: Stack, theta: FloatArray) -> BatchElimination:
     W: list[FloatArray] = []
     log_chain = np.zeros(stack.size)
     for i, block in enumerate(structure.chain):
-        W_i, logdet = _weights(A[i], L[i])
+        W_i, logdet = weights_stack(A[i], L[i])
         W.append(W_i)
         log_chain = log_chain + logdet
         Wc = times(W_i, c[i][..., None])
@@ -155,7 +155,7 @@ def collect_stack(structure: Structure, i: int, j: int, values: FloatArray) -> F
     return np.asarray(np.add.reduceat(values[:, order], starts, axis=1))
 
 
-def _weights(A: FloatArray, L: FloatArray) -> tuple[FloatArray, FloatArray]:
+def weights_stack(A: FloatArray, L: FloatArray) -> tuple[FloatArray, FloatArray]:
     """W = L (I + L'AL)^-1 L', shape (B, q, k, k), and the sums of log det over levels; see `factor.eliminate`."""
     k = L.shape[1]
     if k == 1:

@@ -16,7 +16,7 @@ from interlace.core.crossproducts import CrossProducts, Rows, group_products
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["Stack", "largest", "of_members", "stackable"]
+__all__ = ["Stack", "largest", "of_members", "rest_by_member", "stackable"]
 
 #: Largest number of entries of the map from the weights of the leading block to the Schur complement.
 _MAP_LIMIT = 1_000_000
@@ -169,7 +169,7 @@ class Stack:
         log_lost = np.zeros(len(subsets))
         if log_weights is not None:
             np.add.at(log_lost, member, log_weights[taken])
-        S = cp.S - _rest(structure, part, member, len(subsets))
+        S = cp.S - rest_by_member(structure, part, member, len(subsets))
         return _split(structure, cp.n - sizes, cp.log_weights - log_lost, A, P, C, S)
 
     def take(self, index: IntArray) -> Stack:
@@ -269,7 +269,7 @@ def _crossed(structure: Structure, rows: Rows, member: IntArray, count: int, i: 
     return sums.reshape(count, a.q, b.q, a.k, b.k).transpose(0, 1, 3, 2, 4).reshape(count, a.q, a.k, b.size)
 
 
-def _rest(structure: Structure, rows: Rows, member: IntArray, count: int) -> FloatArray:
+def rest_by_member(structure: Structure, rows: Rows, member: IntArray, count: int) -> FloatArray:
     """[Z_rest | X | y]'[Z_rest | X | y] of the rows of each member, shape (B, m, m)."""
     s, m_z = structure.n_chain, structure.m_z
     S = np.zeros((count, structure.m, structure.m))

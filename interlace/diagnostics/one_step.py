@@ -27,6 +27,7 @@ from interlace.core.batch_stack import Stack, stackable
 from interlace.core.cholmod import SparseObjective
 from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.downdates import downdates
+from interlace.core.level_deletions import solutions_without, splits_by_level
 from interlace.core.objective import Objective
 from interlace.diagnostics.components import component_values
 from interlace.diagnostics.deletion import Deletions
@@ -40,6 +41,8 @@ __all__ = ["one_step_deletions"]
 _ESTIMABLE = 1e-10
 #: Rows of a set from which its cross-products are cheaper than P_II.
 _LARGE = 400
+#: Entries of the matrices that are formed at once.
+_WORK = 2_000_000
 
 
 def one_step_deletions(state: State, subsets: Sequence[IntArray]) -> Deletions:
@@ -67,7 +70,10 @@ def one_step_deletions(state: State, subsets: Sequence[IntArray]) -> Deletions:
     projection = Projection(state)
     structure = state.problem.structure
     with blas.limited(structure.m):
-        if stackable(structure) and any(len(rows) > 1 for rows in subsets):
+        several = any(len(rows) > 1 for rows in subsets)
+        if several and splits_by_level(structure) and all(len(rows) for rows in subsets):
+            change, cov = _level_by_level(projection, subsets)
+        elif several and stackable(structure):
             change, cov = _sets_at_once(projection, subsets)
         else:
             change, cov = _in_closed_form(projection, subsets)
@@ -138,6 +144,21 @@ def _sets_at_once(projection: Projection, subsets: Sequence[IntArray]) -> tuple[
         cov, change = root.transpose(0, 2, 1) @ root, -e.solution[:, m_z:]
         cov[unknown], change[unknown] = np.nan, np.nan
         changes.append(change)
+        covs.append(cov)
+    return _in_formula_basis(projection, np.concatenate(changes), np.concatenate(covs))
+
+
+def _level_by_level(projection: Projection, subsets: Sequence[IntArray]) -> tuple[FloatArray, FloatArray]:
+    """The same from the levels that the rows belong to, with one leading factor."""
+    whole, rows = _balanced(projection)
+    e = Objective(whole, reml=False).at(_inner_theta(projection))
+    work = np.cumsum([len(subset) * whole.structure.m**2 for subset in subsets]) // _WORK
+    changes, covs = [], []
+    for piece in np.split(np.arange(len(subsets)), np.flatnonzero(np.diff(work)) + 1):
+        beta, cov, gram = solutions_without(e, rows, [subsets[i] for i in piece.tolist()])
+        unknown = ~_estimable(gram)
+        beta[unknown], cov[unknown] = np.nan, np.nan
+        changes.append(-beta)
         covs.append(cov)
     return _in_formula_basis(projection, np.concatenate(changes), np.concatenate(covs))
 

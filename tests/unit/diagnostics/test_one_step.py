@@ -42,14 +42,22 @@ def check(state, subsets):
     assert np.isnan(found.criterion).all()
 
 
+def only(way, monkeypatch):
+    """Leave one way of computing the deletions of sets."""
+    if way != "levels":
+        monkeypatch.setattr(one_step, "splits_by_level", lambda structure: False)
+    if way != "stack":
+        monkeypatch.setattr(one_step, "stackable", lambda structure: False)
+
+
 @pytest.mark.parametrize("large", [400, 3])
-@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("way", ["levels", "stack", "closed form"])
 @pytest.mark.parametrize("name", NAMES)
-def test_least_squares_on_the_rows_left(models, name, stacked, large, monkeypatch):
+def test_least_squares_on_the_rows_left(models, name, way, large, monkeypatch):
     state = models[name].state
     monkeypatch.setattr(one_step, "_LARGE", large)
-    if not stacked:
-        monkeypatch.setattr(one_step, "stackable", lambda structure: False)
+    monkeypatch.setattr(one_step, "_WORK", 100 * large)
+    only(way, monkeypatch)
     check(state, units_of(state).rows[::7])
     for term in state.problem.design.terms:
         check(state, units_of(state, term.group).rows[::3])
@@ -67,12 +75,11 @@ def test_with_cholmod(models, interface, large, monkeypatch):  # noqa: F811
     check(state, units_of(state, "sample").rows)
 
 
-@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("way", ["levels", "stack", "closed form"])
 @pytest.mark.parametrize("large", [400, 1])
-def test_rows_that_alone_identify_a_coefficient(stacked, large, monkeypatch):
+def test_rows_that_alone_identify_a_coefficient(way, large, monkeypatch):
     monkeypatch.setattr(one_step, "_LARGE", large)
-    if not stacked:
-        monkeypatch.setattr(one_step, "stackable", lambda structure: False)
+    only(way, monkeypatch)
     frame = interlace.datasets.load("sleepstudy")
     frame["f"] = np.where(frame["Subject"] == "310", "rare", "usual")
     state = interlace.fit("Reaction ~ f + (1 | Subject)", frame).state
