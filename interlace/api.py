@@ -54,7 +54,7 @@ def fit(
         pandas, polars, pyarrow or any eager narwhals frame of n rows, or a dict of columns. It is not modified. Rows
         with a missing value in a column in use are left out. Data larger than memory are read in batches (notes): a
         path or list of paths of Parquet, CSV or Arrow files, or a directory of them; a ``pyarrow.dataset.Dataset``, a
-        polars ``LazyFrame``, a DuckDB relation.
+        polars ``LazyFrame``, a DuckDB relation, a dask ``DataFrame``.
     groups : str or sequence of str, optional
         Shorthand for random intercepts: ``groups="g"`` is ``(1 | g)``.
     random : str or sequence of str, optional
@@ -111,9 +111,9 @@ def fit(
     Notes
     -----
     A fit from batches is that of the whole frame, and its memory grows with the levels and not with the rows. Weights
-    and offset are then names of columns, expressions that learn from the rows (``poly(x, 2)``) are refused,
-    ``fittedvalues`` and ``resid`` read the data again, and what needs all rows at once (influence, bootstrap,
-    ``simulate``, ``save``) is refused.
+    and offset are then names of columns, expressions that look at other rows (``lag(x)``) are refused, those that learn
+    from all of them (``poly(x, 2)``) keep the columns that they read, ``fittedvalues`` and ``resid`` read the data
+    again, and what needs all rows at once (influence, bootstrap, ``simulate``, ``save``) is refused.
 
     Examples
     --------

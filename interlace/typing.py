@@ -14,6 +14,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 Structure: TypeAlias = Literal["unstructured", "diagonal"]
 Method: TypeAlias = Literal["REML", "ML"]
 Optimizer: TypeAlias = Literal["auto", "lbfgsb", "bobyqa"]
+Solver: TypeAlias = Literal["auto", "dense", "cholmod", "iterative"]
 DfMethod: TypeAlias = Literal["satterthwaite", "kenward-roger", "residual", "normal"]
 
 #: Any eager data frame that narwhals understands, or a mapping from column names to arrays.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from interlace.core.crossproducts import CrossProducts
 from interlace.typing import FloatArray
 
@@ -26,6 +24,6 @@ def left_of_blocks(cp: CrossProducts) -> list[tuple[FloatArray, FloatArray]]:
     out = []
     for i in range(len(cp.structure.blocks)):
         total = cp.own(i).sum(axis=0)
-        to_x = cp.with_xy(i)[:, :, :-1]
-        out.append((total, total - np.einsum("lax,lbx->ab", to_x, to_x)))
+        to_x = cp.with_xy(i)[:, :, :-1].transpose(1, 0, 2).reshape(total.shape[0], -1)
+        out.append((total, total - to_x @ to_x.T))
     return out

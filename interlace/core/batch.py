@@ -17,12 +17,12 @@ from interlace.core.batch_newton import Runs, newton_stack
 from interlace.core.batch_objective import BatchObjective
 from interlace.core.batch_proof import gains, lower_point, obstacles, smallest_singular_values, tidied
 from interlace.core.batch_stack import Stack, largest
-from interlace.core.cholmod import AnyObjective, SparseObjective
 from interlace.core.covariance import REGULAR, SINGULAR, lower_factor
 from interlace.core.crossproducts import CrossProducts
 from interlace.core.newton import VANISHED
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
+from interlace.core.profiled import profiled_deviance
 from interlace.core.rivals import few_rows, other_points, smaller_points
 from interlace.core.start import starting_points
 from interlace.core.structure import Structure
@@ -318,8 +318,7 @@ def _fit_alone(cp: CrossProducts, start: FloatArray | KnownFit, *, reml: bool, s
     [message] = obstacles(structure, gram[None], np.array([cp.n]), cp.S[-1:, -1])
     if message:
         return BatchFits.nothing(structure, 1, [message])
-    sparse = structure.storage.cholmod
-    objective: AnyObjective = SparseObjective(cp, reml=reml) if sparse else Objective(cp, reml=reml)
+    objective = profiled_deviance(cp, reml=reml)
     if isinstance(start, KnownFit):
         first, rivals, correction = start.theta, list(start.rivals), start.correction
     else:

@@ -200,7 +200,7 @@ def portion(structure: Structure, subsets: Sequence[IntArray]) -> int:
 def _worth_it(structure: Structure, count: int, *, single: bool) -> bool:
     """Whether so many refits cost more than the lattice of an expansion."""
     size = lattice_size(structure.n_theta)
-    if size is None or structure.storage.cholmod:
+    if size is None or structure.storage.whole:
         return False
     if stackable(structure):
         return single and count >= max(_MANY, _STACKED * size)

@@ -27,7 +27,7 @@ _WORK_LIMIT = 1_000_000
 
 def stackable(structure: Structure) -> bool:
     """Whether cross-products of this structure can be stacked and gain from it: dense storage, of moderate size."""
-    if structure.storage.sparse or structure.storage.cholmod:
+    if structure.storage.sparse:
         return False
     return sum(block.size for block in structure.chain) * structure.m**2 + structure.m**3 <= _WORK_LIMIT
 

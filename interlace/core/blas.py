@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 
 __all__ = ["libraries", "limited"]
 
@@ -25,6 +25,11 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+@lru_cache(maxsize=1)
+def _libraries() -> list[LibController]:
+    return [library for library in _controller().lib_controllers if library.user_api == "blas"]
+
+
 @contextmanager
 def limited(m: int) -> Iterator[None]:
     """Limit BLAS to one thread while the dense matrices have an order below 1500.
@@ -37,8 +42,14 @@ def limited(m: int) -> Iterator[None]:
     if m >= _THREADED_FROM:
         yield
         return
-    with _controller().limit(limits=1, user_api="blas"):
+    threaded = [(library, n) for library in _libraries() if (n := library.get_num_threads()) > 1]
+    for library, _ in threaded:
+        library.set_num_threads(1)
+    try:
         yield
+    finally:
+        for library, n in threaded:
+            library.set_num_threads(n)
 
 
 def libraries() -> list[str]:

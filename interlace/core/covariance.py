@@ -74,6 +74,8 @@ def lower_factor(root: FloatArray) -> FloatArray:
     ndarray, shape (k, k)
     """
     k = root.shape[0]
+    if root.size == 1:
+        return np.abs(root)
     if k == 1:
         return np.asarray(np.sqrt((root * root).sum(axis=1, keepdims=True)))
     if root.shape == (2, 2):

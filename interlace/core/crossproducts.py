@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import numpy as np
 from scipy import sparse
 
 from interlace.core.small import diagonal_blocks
 from interlace.core.structure import Structure
+from interlace.core.terms import Block
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["CrossProducts", "Rows", "group_products"]
+__all__ = ["CrossProducts", "Rows", "group_products", "pair_matrix", "same_structure"]
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,10 @@ class CrossProducts:
     Cz : scipy.sparse.csr_array, shape (q_1 k_1, m_z), or None
         With sparse storage: Z_1'Z_rest.
     S : ndarray, shape (m, m)
-        [Z_rest | X | y]' [Z_rest | X | y]; with CHOLMOD storage only the columns of [X | y], shape (m, p + 1).
+        [Z_rest | X | y]' [Z_rest | X | y]; only the columns of [X | y], shape (m, p + 1), where all random effects form
+        one sparse system.
     Szz : scipy.sparse.csr_array, shape (m_z, m_z), or None
-        With CHOLMOD storage: Z_rest'Z_rest.
+        Where the random effects form one sparse system: Z_rest'Z_rest.
     """
 
     structure: Structure
@@ -101,7 +104,7 @@ class CrossProducts:
         for i, block in enumerate(structure.chain):
             right = [rows.Z[i]] + [rows.Z[j] for j in range(i + 1, s)] + [rows.Xy]
             sums = group_products(rows.codes[i], block.q, rows.Z[i], np.concatenate(right, axis=1))
-            stops = np.cumsum([m.shape[1] for m in right])
+            stops = list(accumulate(m.shape[1] for m in right))
             A.append(np.ascontiguousarray(sums[:, :, : stops[0]]))
             for j in range(i + 1, s):
                 P[i, j] = np.ascontiguousarray(sums[:, :, stops[j - i - 1] : stops[j - i]])
@@ -111,7 +114,7 @@ class CrossProducts:
                 with_xy = np.concatenate([*dense, with_xy], axis=2)
             C.append(np.ascontiguousarray(with_xy))
         Cz = _sparse_products(structure, rows) if structure.storage.sparse else None
-        if structure.storage.cholmod:
+        if structure.storage.whole:
             Szz, S = _sparse_rest(structure, rows), _rest_with_xy(structure, rows)
         else:
             Szz, S = None, _rest_products(structure, rows)
@@ -154,11 +157,14 @@ class CrossProducts:
         return self._combine(other, -1.0)
 
     def _combine(self, other: CrossProducts, sign: float) -> CrossProducts:
-        if other.structure is not self.structure:
+        if not same_structure(self.structure, other.structure):
             raise ValueError("cross-products of different structures cannot be combined")
+        n = self.n + int(sign) * other.n
+        if n < 0:
+            raise ValueError(f"cross-products of {other.n} rows cannot be taken out of those of {self.n}")
         return CrossProducts(
             self.structure,
-            self.n + int(sign) * other.n,
+            n,
             self.log_weights + sign * other.log_weights,
             tuple(a + sign * b for a, b in zip(self.A, other.A, strict=True)),
             {key: self.P[key] + sign * other.P[key] for key in self.P},
@@ -205,6 +211,35 @@ class CrossProducts:
         S[:, -1] = column
         S[-1, :] = column if S.shape[1] == structure.m else column[structure.m_z :]
         return replace(self, C=tuple(C), S=S)
+
+
+def same_structure(a: Structure, b: Structure) -> bool:
+    """Whether cross-products laid out by two structures have the same blocks of the same columns and levels.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> import interlace
+    >>> result = interlace.fit("Reaction ~ Days + (1 | Subject)", interlace.datasets.load("sleepstudy"))
+    >>> structure = result.state.problem.structure
+    >>> same_structure(structure, replace(structure)), same_structure(structure, replace(structure, p=3))
+    (True, False)
+    """
+    if a is b:
+        return True
+    parts = [(s.n_chain, s.p, s.n_theta, len(s.blocks), s.parents.keys()) for s in (a, b)]
+    kept = [(s.storage.sparse, s.storage.whole) for s in (a, b)]  # whatever they are solved with
+    return (
+        parts[0] == parts[1]
+        and kept[0] == kept[1]
+        and all(map(_same_block, a.blocks, b.blocks))
+        and all(np.array_equal(parent, b.parents[key]) for key, parent in a.parents.items())
+    )
+
+
+def _same_block(a: Block, b: Block) -> bool:
+    arrays = ((a.rows, b.rows), (a.cols, b.cols), (a.slots, b.slots))
+    return (a.q, a.k, a.members) == (b.q, b.k, b.members) and all(np.array_equal(*pair) for pair in arrays)
 
 
 #: Above this many products, group sums go column by column so that no large temporary is formed.
@@ -260,9 +295,20 @@ def _sparse_pair(structure: Structure, rows: Rows, i: int, j: int) -> sparse.csr
     if (i, j) not in rows.pairs:
         rows.pairs[i, j] = np.unique(rows.codes[i] * b.q + rows.codes[j], return_inverse=True)
     keys, inverse = rows.pairs[i, j]
-    sums = group_products(inverse, keys.size, rows.Z[i], rows.Z[j])
-    row = (keys // b.q)[:, None, None] * a.k + np.arange(a.k)[None, :, None]
-    col = (keys % b.q)[:, None, None] * b.k + np.arange(b.k)[None, None, :]
+    return pair_matrix(a, b, keys // b.q, keys % b.q, group_products(inverse, keys.size, rows.Z[i], rows.Z[j]))
+
+
+def pair_matrix(a: Block, b: Block, of_a: IntArray, of_b: IntArray, sums: FloatArray) -> sparse.csr_array:
+    """Z_a'Z_b, shape (q_a k_a, q_b k_b), from its blocks for pairs of levels.
+
+    Parameters
+    ----------
+    a, b : Block
+    of_a, of_b : ndarray of int64, shapes (pairs,)
+    sums : ndarray, shape (pairs, k_a, k_b)
+    """
+    row = of_a[:, None, None] * a.k + np.arange(a.k)[None, :, None]
+    col = of_b[:, None, None] * b.k + np.arange(b.k)[None, None, :]
     cells = (np.broadcast_to(row, sums.shape).reshape(-1), np.broadcast_to(col, sums.shape).reshape(-1))
     return sparse.csr_array((sums.reshape(-1), cells), shape=(a.size, b.size))
 

@@ -113,6 +113,13 @@ class Elimination:
         solution: FloatArray = x[:, 0]
         return solution
 
+    @cached_property
+    def contrast(self) -> FloatArray:
+        """(-u_rest, -beta, 1), shape (m,): [Z_rest T | X | y] times it is the residual of all but the chain."""
+        contrast = np.ones(self.structure.m)
+        contrast[:-1] = -self.solution
+        return contrast
+
     @property
     def beta(self) -> FloatArray:
         """Fixed effects, shape (p,)."""
@@ -121,8 +128,11 @@ class Elimination:
     @property
     def beta_root(self) -> FloatArray:
         """Inverse of the triangular factor of X'V^-1X; its outer product is cov(beta) / sigma^2."""
+        if self.structure.p == 0:
+            return np.empty((0, 0))
         where = slice(self.structure.m_z, self.structure.m - 1)
-        return np.linalg.inv(self.R[where, where]).astype(np.float64, copy=False)
+        root: FloatArray = lapack.dtrtri(self.R[where, where])[0]
+        return root
 
     def apply_C(self, i: int, v: FloatArray) -> FloatArray:
         """C_ij v for every level of chain block i; v of shape (m, r), result (q_i, k_i, r)."""
@@ -203,7 +213,7 @@ def _weights_of_two(A: FloatArray, L: FloatArray, indefinite: bool) -> tuple[Flo
     determinant = a * c - b * b
     if not indefinite:
         determinant = np.maximum(determinant, 0.0)
-    D = 1.0 + ((A @ L) * L).sum(axis=(1, 2)) + size * determinant
+    D = 1.0 + (psi[0, 0] * a + 2.0 * psi[0, 1] * b + psi[1, 1] * c) + size * determinant
     W = np.empty_like(A)
     W[:, 0, 0] = (psi[0, 0] + size * c) / D
     W[:, 1, 1] = (psi[1, 1] + size * a) / D

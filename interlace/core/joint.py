@@ -90,14 +90,14 @@ class JointCovariance:
         return columns, values
 
 
-def joint_covariance(e: Elimination, *, beta_known: bool = False) -> JointCovariance:
+def joint_covariance(e: Elimination, *, given_beta: FloatArray | None = None) -> JointCovariance:
     """Blocks of the joint covariance from an elimination.
 
     Parameters
     ----------
     e : Elimination
-    beta_known : bool
-        Leave the uncertainty of beta out.
+    given_beta : ndarray, shape (m, m), optional
+        Covariance of the rest when beta is known, with zeros for all else; the uncertainty of beta is left out then.
 
     Returns
     -------
@@ -105,7 +105,8 @@ def joint_covariance(e: Elimination, *, beta_known: bool = False) -> JointCovari
     """
     structure, s = e.structure, e.structure.n_chain
     n = structure.m - 1
-    rest = e.congruence(e.padded_inverse(structure.m_z if beta_known else n))[:n, :n]
+    whole = e.congruence(e.padded_inverse(n)) if given_beta is None else given_beta
+    rest = whole[:n, :n]
     padded = np.zeros((structure.m, n))
     padded[:n] = rest
     own: list[FloatArray] = [np.empty(0)] * s

@@ -27,10 +27,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from interlace.core.factor import Elimination
 from interlace.core.joint import joint_covariance
-from interlace.core.objective import NOISE, directions, forward, logdet_psi_gradients
-from interlace.core.pirls import Modes, Pirls, solve_levels, spherical_modes
+from interlace.core.logdet import logdet_psi_gradients, random_inverse
+from interlace.core.objective import NOISE, directions, forward
+from interlace.core.pirls import Modes, Pirls
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray
 
@@ -38,6 +38,8 @@ __all__ = ["Laplace", "LaplaceDerivatives", "Moved"]
 
 #: Step for second derivatives.
 _STEP = 1e-5
+#: Distance in every parameter over which second derivatives by the further parameter serve an approximate Hessian.
+_NEARBY = 0.1
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class Laplace:
         self.pirls, self.X, self.offset = pirls, X, offset
         self.structure: Structure = pirls.structure
         self.evaluations = 0
+        self._extra: tuple[FloatArray, FloatArray] | None = None
 
     def split(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Theta, beta, and the further parameter."""
@@ -131,40 +134,50 @@ class Laplace:
         modes : Modes
         c : ndarray, shape (n,)
             Derivative by eta.
-        u_bar : sequence of one ndarray, shape (q, k), optional
-            Derivative by u with eta fixed, for models of one block.
+        u_bar : sequence of ndarray, shapes (q_i, k_i), optional
+            Derivative by u with eta fixed.
 
         Returns
         -------
         Moved
             With t = H_o^-1 (Lambda'Z'c + u_bar).
         """
-        observed = modes.working.observed
-        like = modes.elimination.cp if observed is modes.working.fisher else None
-        e = self.pirls.solve(modes.L, observed, c, like=like)
-        t = spherical_modes(e) if u_bar is None else [_within_levels(e, self.pirls.transposed(c)[0], u_bar[0])]
+        right = [x @ L for x, L in zip(self.pirls.transposed(c), modes.L, strict=True)]
+        if u_bar is not None:
+            right = [x + more for x, more in zip(right, u_bar, strict=True)]
+        t, of_x = self.pirls.observed(modes).solve(right, self.pirls.X.T @ c)
         part = self.pirls.random_part([x @ L.T for x, L in zip(t, modes.L, strict=True)])
         if self.structure.p:
-            part = part + self.pirls.X @ e.beta
-        return Moved(t, part, c - observed * part)
+            part = part + self.pirls.X @ of_x
+        return Moved(t, part, c - modes.working.observed * part)
 
-    def spread(self, modes: Modes) -> FloatArray:
-        """Variances z_i'N z_i of the random part of eta given beta, shape (n,)."""
+    def spread(self, modes: Modes, inverse: FloatArray) -> FloatArray:
+        """Variances z_i'N z_i of the random part of eta given beta, shape (n,).
+
+        Parameters
+        ----------
+        modes : Modes
+        inverse : ndarray, shape (m, m)
+            That of :func:`interlace.core.logdet.random_inverse`.
+        """
         e = modes.elimination
+        if e.lead is not None:
+            return self.pirls.products.variances(e, inverse)
         nothing = np.empty((self.offset.size, 0))
-        return joint_covariance(e, beta_known=True).quadratic_forms(nothing, self.pirls.Z, self.pirls.codes)
+        return joint_covariance(e, given_beta=inverse).quadratic_forms(nothing, self.pirls.Z, self.pirls.codes)
 
     def derivatives(self, modes: Modes) -> LaplaceDerivatives:
         """Exact first derivatives at the modes."""
         working, model = modes.working, modes.model
-        h = self.spread(modes)
+        inverse = random_inverse(modes.elimination)
+        h = self.spread(modes, inverse)
         surplus = model.surplus_slope(modes.eta, working)
         c = working.d_fisher * h
         if surplus:
             c = c + surplus * working.score
         _, part, along = self.through_modes(modes, c)
         a = self.pirls.transposed(working.score)
-        logdet_psi = logdet_psi_gradients(modes.elimination)
+        logdet_psi = logdet_psi_gradients(modes.elimination, inverse)
         psi = []
         for log_part, a_i, moved in zip(logdet_psi, a, self.pirls.transposed(along), strict=True):
             cross = moved.T @ a_i
@@ -196,8 +209,8 @@ class Laplace:
         return NOISE * (10.0 * self.offset.size + abs(value))
 
     def lost(self, modes: Modes) -> float:
-        """Nothing: the response is not squared."""
-        return 0.0
+        """Next to nothing, as the response is not squared: with many rows, a decrease that rounding would hide."""
+        return 0.1 * self.noise(modes.conditional)
 
     def vanished(self, modes: Modes) -> bool:
         """Never; a dispersion that vanishes is seen in its logarithm."""
@@ -208,8 +221,8 @@ class Laplace:
 
         That of the linear mixed model for the working response at the modes, with sigma = 1: average information for
         theta, the exact block for beta, and the curvature of Psi in theta. A further parameter has the exact second
-        derivatives, by a difference of gradients; so has everything in lme4's convention for dispersions, which is far
-        from any linear model.
+        derivatives, by a difference of gradients at this point or one near by; so has everything in lme4's convention
+        for dispersions, which is far from any linear model, always at this point.
         """
         if modes.model.surplus_slope(modes.eta, modes.working):
             differences = [self._column(modes, d.gradient, i) for i in range(modes.x.size)]
@@ -234,7 +247,9 @@ class Laplace:
         """Add the row and column of the further parameter to a Hessian in (theta, beta)."""
         if not modes.model.n_extra:
             return H
-        column = self._column(modes, gradient, -1)
+        if self._extra is None or np.abs(modes.x - self._extra[0]).max() > _NEARBY:
+            self._extra = modes.x, self._column(modes, gradient, -1)
+        column = self._extra[1]
         return np.block([[H, column[:-1, None]], [column[None, :-1], column[None, -1:]]])
 
     def _column(self, modes: Modes, gradient: FloatArray, i: int) -> FloatArray:
@@ -253,9 +268,3 @@ class Laplace:
             rest[where] = np.stack([c[r].reshape(-1) for c in by_column], axis=1)
         rest[structure.m_z : -1] = self.pirls.X.T @ V
         return rho, rest
-
-
-def _within_levels(e: Elimination, from_eta: FloatArray, u_bar: FloatArray) -> FloatArray:
-    """(I + L'A_j L)^-1 (L' from_eta_j + u_bar_j) for every level of the only block, shape (q, k)."""
-    L = e.L[0]
-    return solve_levels(L.T @ e.A[0] @ L + np.eye(L.shape[0]), from_eta @ L + u_bar)

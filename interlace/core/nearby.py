@@ -44,7 +44,7 @@ def known_fit(cp: CrossProducts, theta: FloatArray, *, reml: bool, settings: Set
     KnownFit
     """
     structure = cp.structure
-    if structure.storage.cholmod or not theta.size:  # differences of a gradient that is made of differences say little
+    if structure.storage.whole or not theta.size:  # differences of a gradient that is made of differences say little
         return KnownFit(inside(structure, theta))
     correction = _correction(Objective(cp, reml=reml), theta)
     singular = any_singular(structure.factors(theta))

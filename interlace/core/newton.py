@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.linalg import lapack
 
 from interlace.core.boundary import valley_ends
 from interlace.core.optsummary import OptSummary
@@ -51,7 +52,9 @@ def newton_step(gradient: FloatArray, hessian: FloatArray) -> tuple[FloatArray, 
     """
     if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
         return np.zeros_like(gradient), math.inf
-    values, vectors = np.linalg.eigh(hessian)
+    values, vectors, failed = lapack.dsyevd(hessian)
+    if failed:
+        return np.zeros_like(gradient), math.inf
     size = np.abs(values)
     curvature = np.maximum(size, 1e-9 * size.max() + 1e-300)
     along = vectors.T @ gradient

@@ -37,7 +37,10 @@ __all__ = [
     "chain_products",
     "directions",
     "forward",
-    "logdet_psi_gradients",
+    "psi_from_factor",
+    "psi_gradient",
+    "rest_traces",
+    "shrink",
 ]
 
 
@@ -152,7 +155,7 @@ class Objective(ProfiledDeviance):
         """Gradient with respect to theta, and what the Hessian needs."""
         structure, s = self.structure, self.structure.n_chain
         weight = self.N / e.pwrss
-        v = np.append(-e.solution, 1.0)
+        v = e.contrast
         Tv = scale_rest(structure, e.rest_L, v[:, None], transpose=False)
         G = e.padded_inverse(self._count)
         dL: list[FloatArray] = [np.empty(0)] * len(structure.blocks)
@@ -160,9 +163,9 @@ class Objective(ProfiledDeviance):
         TGT = e.congruence(G)
         psi = []
         for i, (K, c) in enumerate(chain_products(e, TGT, Tv)):
-            H = _shrink(e, i)
+            H = shrink(e, i)
             a[i] = scale_blocks(H, c)[:, :, 0]
-            psi.append(_psi_gradient(e, i, H, K, a[i], weight))
+            psi.append(psi_gradient(e, i, H, K, a[i], weight))
             dL[i] = 2.0 * psi[i] @ e.L[i]
         residual = e.ST @ v
         for block, where, r in zip(structure.rest, structure.rest_slices, range(s, len(structure.blocks)), strict=True):
@@ -179,7 +182,7 @@ class Objective(ProfiledDeviance):
         """G_Psi of every block, symmetric (k_i, k_i); exact at singular L too."""
         if len(d.psi) < len(self.structure.blocks):
             weight = self.N / e.pwrss
-            of_rest = zip(_rest_traces(e, self._count), d.a[self.structure.n_chain :], strict=True)
+            of_rest = zip(rest_traces(e, self._count), d.a[self.structure.n_chain :], strict=True)
             d.psi.extend(trace - weight * a.T @ a for trace, a in of_rest)
         return d.psi
 
@@ -206,12 +209,8 @@ class Objective(ProfiledDeviance):
         """G_Psi of one block; from 2 G_Psi L where that is cheaper and L can be inverted safely."""
         if i < len(d.psi):
             return d.psi[i]
-        L = e.L[i]
-        diagonal = np.abs(np.diagonal(L))
-        if diagonal.min() > 1e-3 * max(1.0, diagonal.max()):
-            half = np.linalg.solve(L.T, d.dL[i].T) / 2.0
-            return 0.5 * (half + half.T)
-        return self.psi_gradients(e, d)[i]
+        found = psi_from_factor(e.L[i], d.dL[i])
+        return self.psi_gradients(e, d)[i] if found is None else found
 
     def _projected(self, e: Elimination, h: Sequence[FloatArray]) -> FloatArray:
         """Quadratic forms h'Z'PZ h in the columns of h, shape (n_theta, n_theta)."""
@@ -227,19 +226,16 @@ class Objective(ProfiledDeviance):
         return full - forward(e, rho, rest)
 
 
-def logdet_psi_gradients(e: Elimination) -> list[FloatArray]:
-    """Derivative of log|D| + log|F_22| with respect to Psi of every block, symmetric (k_i, k_i)."""
-    m_z = e.structure.m_z
-    return _chain_psi(e, e.padded_inverse(m_z)) + _rest_traces(e, m_z)
+def psi_from_factor(L: FloatArray, dL: FloatArray) -> FloatArray | None:
+    """G_Psi from dL = 2 G_Psi L, all (k, k); None where L cannot be inverted safely."""
+    diagonal = np.abs(np.diagonal(L))
+    if diagonal.min() <= 1e-3 * max(1.0, diagonal.max()):
+        return None
+    twice, _ = lapack.dtrtrs(L, dL.T, lower=1, trans=1)
+    return np.asarray(0.25 * (twice + twice.T))
 
 
-def _chain_psi(e: Elimination, G: FloatArray) -> list[FloatArray]:
-    products = chain_products(e, e.congruence(G), np.zeros((e.structure.m, 1)))
-    nothing = [np.zeros((block.q, block.k)) for block in e.structure.chain]
-    return [_psi_gradient(e, i, _shrink(e, i), K, nothing[i], 0.0) for i, (K, _) in enumerate(products)]
-
-
-def _rest_traces(e: Elimination, count: int) -> list[FloatArray]:
+def rest_traces(e: Elimination, count: int) -> list[FloatArray]:
     """Sums over levels of S_ll - S_l T F^-1 T'S_l for the rest blocks, F its leading ``count`` rows; (k_i, k_i)."""
     if not e.structure.rest:
         return []
@@ -251,7 +247,7 @@ def _rest_traces(e: Elimination, count: int) -> list[FloatArray]:
     return out
 
 
-def _shrink(e: Elimination, i: int) -> FloatArray:
+def shrink(e: Elimination, i: int) -> FloatArray:
     """(I + A_j Psi)^-1 = I - A_j W_j for every level, shape (q, k, k)."""
     A, L = e.A[i], e.L[i]
     if L.shape[0] == 1:
@@ -263,7 +259,7 @@ def _shrink(e: Elimination, i: int) -> FloatArray:
     return H
 
 
-def _psi_gradient(e: Elimination, i: int, H: FloatArray, K: FloatArray, a: FloatArray, weight: float) -> FloatArray:
+def psi_gradient(e: Elimination, i: int, H: FloatArray, K: FloatArray, a: FloatArray, weight: float) -> FloatArray:
     """G_Psi of chain block i from H = (I + A Psi)^-1, the products K of :func:`chain_products`, and a."""
     if H.shape[1] == 1:
         total = (H * (e.A[i] - K * H)).sum(axis=0) - weight * (a.T @ a)
@@ -322,8 +318,11 @@ def directions(structure: Structure, L: Sequence[FloatArray], a: Sequence[FloatA
     out = []
     for block, L_i, a_i in zip(structure.blocks, L, a, strict=True):
         h = np.zeros((block.q, block.k, structure.n_theta))
-        h[:, :, block.slots] = a_i[:, None, block.rows] * L_i[:, block.cols]
-        h[:, block.rows, block.slots] += (a_i @ L_i)[:, block.cols]
+        if block.k == 1:  # half of the time of a small fit's Hessian goes into fancy indices
+            h[:, :, block.slots[0]] = a_i * (2.0 * L_i[0, 0])
+        else:
+            h[:, :, block.slots] = a_i[:, None, block.rows] * L_i[:, block.cols]
+            h[:, block.rows, block.slots] += (a_i @ L_i)[:, block.cols]
         out.append(h)
     return out
 

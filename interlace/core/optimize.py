@@ -52,6 +52,7 @@ def minimize(
     rivals: Sequence[FloatArray] = (),
     far: bool = True,
     rows: int | None = None,
+    alone: bool = False,
 ) -> tuple[OptSummary, P]:
     """Minimize a deviance; the result passes the boundary test or says that it does not.
 
@@ -69,6 +70,8 @@ def minimize(
         Whether such a likelihood is cheap enough to start from far away as well.
     rows : int, optional
         Rows of the data; if they are few, regular fits get a second opinion too.
+    alone : bool
+        Whether ``x`` is known to be near the lowest optimum, so that none is looked for elsewhere.
 
     Returns
     -------
@@ -79,19 +82,14 @@ def minimize(
     """
     starts = sorted([x, *rivals], key=target) if rivals else [x]
     summary, point = _run_to_proof(target, starts[0], _ALGORITHMS[optimizer], settings)
-    if optimizer == "auto" and target.structure.n_theta > 1:
+    if optimizer == "auto" and target.structure.n_theta > 1 and not alone:
         for start in _second_opinions(target, summary.x, point, starts, far=far, rows=rows):
             if not np.isfinite(target(start)):
                 continue
             other, other_point = _run_to_proof(target, start, _newton, replace(settings, correction=None))
             if other.value < summary.value:
                 summary, point = other, other_point
-    tidied = _tidied(target, summary.x)
-    if (np.abs(tidied) != np.abs(summary.x)).any():
-        point = target.at(tidied)
-    sign = np.where(tidied * summary.x < 0.0, -1.0, 1.0)
-    gradient, hessian = sign * summary.gradient, np.outer(sign, sign) * summary.hessian
-    return replace(summary, x=tidied, gradient=gradient, hessian=hessian, evaluations=target.evaluations), point
+    return _tidied(target, summary, point)
 
 
 def _second_opinions(
@@ -154,14 +152,30 @@ def _leave_boundary(target: Target[P, D], summary: OptSummary, point: P, d: D) -
 _ZERO = 1e-9
 
 
-def _tidied(target: Target[P, D], x: FloatArray) -> FloatArray:
+def _tidied(target: Target[P, D], summary: OptSummary, point: P) -> tuple[OptSummary, P]:
     """Flip columns with a negative diagonal entry, which changes nothing, and make columns exactly zero that are so."""
-    out = x.copy()
-    for block in target.structure.blocks:
-        L = block.factor(x)
-        out[block.slots[L.diagonal()[block.cols] < 0.0]] *= -1.0
-        out[block.slots[np.linalg.norm(L, axis=0)[block.cols] < _ZERO]] = 0.0
-    return out
+    x = summary.x
+    sign, zero = np.ones(x.size), np.zeros(x.size, dtype=np.bool_)
+    for block, L in zip(target.structure.blocks, point.L, strict=True):
+        diagonal = L.diagonal()
+        if diagonal.min() > _ZERO:
+            continue
+        sign[block.slots[diagonal[block.cols] < 0.0]] = -1.0
+        zero[block.slots[np.linalg.norm(L, axis=0)[block.cols] < _ZERO]] = True
+    if sign.min() > 0.0 and not zero.any():
+        return _counted(target, summary), point
+    tidied = np.where(zero, 0.0, sign * x)
+    if x[zero].any():
+        point = target.at(tidied)
+    gradient, hessian = sign * summary.gradient, np.outer(sign, sign) * summary.hessian
+    return _counted(target, replace(summary, x=tidied, gradient=gradient, hessian=hessian)), point
+
+
+def _counted(target: Target[P, D], summary: OptSummary) -> OptSummary:
+    """With the evaluations of all runs."""
+    if summary.evaluations == target.evaluations:
+        return summary
+    return replace(summary, evaluations=target.evaluations)
 
 
 def _newton(target: Target[P, D], x: FloatArray, settings: Settings) -> tuple[OptSummary, P, D]:

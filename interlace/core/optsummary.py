@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from interlace.core.probes import MonteCarlo
 from interlace.typing import FloatArray
 
 __all__ = ["OptSummary"]
@@ -37,6 +38,8 @@ class OptSummary:
         Why it stopped, in words.
     trace : tuple of (ndarray, float)
         Accepted points and their objective values.
+    monte_carlo : MonteCarlo or None
+        Errors due to random probes, where the log-determinant was estimated.
     """
 
     optimizer: str
@@ -50,6 +53,7 @@ class OptSummary:
     restarts: int = 0
     message: str = ""
     trace: tuple[tuple[FloatArray, float], ...] = field(default=(), repr=False)
+    monte_carlo: MonteCarlo | None = field(default=None, repr=False)
 
     @property
     def gradient_norm(self) -> float:

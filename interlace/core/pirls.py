@@ -1,31 +1,30 @@
 """Penalized iteratively reweighted least squares: the conditional modes of a generalized linear mixed model.
 
-At fixed L and beta the modes u maximize log p(y | eta) - u'u / 2 with eta = X beta + Z Lambda u + offset. One step
-solves (Lambda'Z'WZ Lambda + I) u = Lambda'Z'(W Z Lambda u_old + s), with the information W and the score s, through the
-block elimination of the linear models. A step that raises the penalized deviance is halved. Where columns X are given
-here, their coefficients are found together with u: lme4's ``nAGQ = 0``.
+At fixed L and beta the modes u maximize log p(y | eta) - u'u / 2 with eta = X beta + Z Lambda u + offset. A step solves
+(Lambda'Z'WZ Lambda + I) delta = Lambda'Z's - u, with the information W and the score s. The matrix is that of the last
+search, which was near by, as long as its steps converge fast; else it is formed and eliminated anew, which costs more
+than several steps. Steps that raise the penalized deviance are halved. Where columns X are given here, their
+coefficients are found together with u: lme4's ``nAGQ = 0``.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.factor import Elimination, eliminate
-from interlace.core.schur import SparseMap
+from interlace.core.penalized import PenalizedSystem
 from interlace.core.structure import Structure
+from interlace.core.weighted import ProductMap, WeightedProducts
 from interlace.core.working import Working, WorkingModel
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["Modes", "Pirls", "solve_levels", "spherical_modes"]
-
-
-#: Factor by which the unused corner of the system exceeds what could make its last pivot negative.
-_AMPLE = 1e30
+__all__ = ["Modes", "Pirls"]
 
 
 #: Penalized deviance from which the last modes are no use as a start.
@@ -34,6 +33,12 @@ _HOPELESS = 1e100
 _ACCEPTED = 1e-8
 #: Decrement, relative to the deviance, that no difference of two deviances shows.
 _HIDDEN = 1e-12
+#: Decrement below which a step that lessens the decrement needs no proof that it lessens the deviance.
+_QUIET = 1e-3
+#: Diagonal of a factor, and factor of u, within which modes are taken over as b, which hardly depends on the factor.
+_SINGULAR, _GROWTH = 1e-3, 4.0
+#: Steps with a matrix from elsewhere that cost as much as one with its own.
+_PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Modes:
     conditional : float
         -2 log p(y | eta).
     iterations : int
+        Steps.
     converged : bool
     model : WorkingModel
         The response, at the further parameters of its family.
@@ -99,7 +105,7 @@ class Pirls:
     X : ndarray, shape (n, p), optional
         Fixed-effects columns whose coefficients are found together with the modes.
     tol : float
-        Stop when a step's decrement r'delta is below it.
+        Stop when a step's decrement r'delta is below it: its root is the error of log|H|, which is of first order.
     """
 
     def __init__(
@@ -110,7 +116,7 @@ class Pirls:
         model: WorkingModel,
         X: FloatArray | None = None,
         *,
-        tol: float = 1e-18,
+        tol: float = 1e-22,
         max_iterations: int = 100,
     ) -> None:
         self.X = np.empty((codes[0].size, 0)) if X is None else X
@@ -119,7 +125,9 @@ class Pirls:
         self._tol, self._max_iterations = tol, max_iterations
         self._start = [np.zeros((b.q, b.k)) for b in structure.blocks]
         self._gamma = np.zeros(self.X.shape[1])
-        self._pairs: dict[tuple[int, int], tuple[IntArray, IntArray]] = {}
+        self._at: list[FloatArray] | None = None
+        self._near: PenalizedSystem | None = None
+        self._near_at: FloatArray | None = None
 
     def begin_at(self, gamma: FloatArray) -> None:
         """Begin the next search at these coefficients, shape (p,), and at modes of zero."""
@@ -143,51 +151,31 @@ class Pirls:
             out.append(sums)
         return out
 
-    def solve(
-        self, L: Sequence[FloatArray], weights: FloatArray, v: FloatArray, *, like: CrossProducts | None = None
-    ) -> Elimination:
-        """Elimination of Lambda'Z'WZ Lambda + I, and X, with the right-hand side (Lambda'Z'v, X'v).
+    @cached_property
+    def products(self) -> WeightedProducts:
+        """Cross-products of the rows at any weights."""
+        return WeightedProducts(self.structure, self.codes, self.Z, self.X)
+
+    def eliminate(self, L: Sequence[FloatArray], weights: FloatArray) -> Elimination:
+        """Elimination of Lambda'Z'WZ Lambda + I, and X; the response is zero.
 
         Parameters
         ----------
         L : sequence of ndarray, shapes (k_i, k_i)
         weights : ndarray, shape (n,)
             Of any sign, as long as the matrix stays positive definite.
-        v : ndarray, shape (n,)
-        like : CrossProducts, optional
-            Of the same weights, if there are any yet.
         """
+        cp = self.products.at(weights)
         indefinite = bool(weights.min(initial=0.0) < 0.0)
-        if like is not None:
-            cp = replace(like, C=tuple(C.copy() for C in like.C), S=like.S.copy())
-        elif indefinite and (self.structure.rest or self.structure.p):
-            parts = [self._cross_products(np.maximum(sign * weights, 0.0)) for sign in (1.0, -1.0)]
-            cp = parts[0] - parts[1]
-        else:
-            cp = self._cross_products(weights)
-        structure, s, right = self.structure, self.structure.n_chain, self.transposed(v)
-        for i in range(s):
-            cp.C[i][:, :, -1] = right[i]
-        for where, x in zip(structure.rest_slices, right[s:], strict=True):
-            cp.S[where, -1] = cp.S[-1, where] = x.reshape(-1)
-        if structure.p:
-            cp.S[structure.m_z : -1, -1] = cp.S[-1, structure.m_z : -1] = self.X.T @ v
-        # Takes no part in the solution, but the last pivot must be positive: the matrix of the random effects is at
-        # least I, that of X may be nearly singular.
-        scaled = [x @ L_i for x, L_i in zip(right, L, strict=True)]
-        bound = sum(float(np.vdot(x, x)) for x in scaled)
-        cp.S[-1, -1] = 1.0 + 4.0 * bound + (float(v @ v) * _AMPLE if structure.p or indefinite else 0.0)
-        return eliminate(cp, L, SparseMap(cp) if structure.storage.sparse else None, indefinite=indefinite)
+        return eliminate(cp, L, ProductMap(cp) if self.structure.storage.sparse else None, indefinite=indefinite)
 
-    def _cross_products(self, weights: FloatArray) -> CrossProducts:
-        structure = self.structure
-        if not (structure.rest or structure.p):
-            return CrossProducts.of_chain(structure, self.codes, self.Z, weights)
-        root = np.sqrt(weights)[:, None]
-        Xy = np.zeros((weights.size, self.X.shape[1] + 1))
-        Xy[:, :-1] = root * self.X
-        rows = Rows(self.codes, [root * Z for Z in self.Z], Xy, pairs=self._pairs)
-        return CrossProducts.from_rows(structure, rows)
+    def observed(self, modes: Modes) -> PenalizedSystem:
+        """The matrix with the observed information at the modes, by which they move."""
+        if self._near is None or self._near_at is not modes.eta:
+            canonical = modes.working.observed is modes.working.fisher
+            e = modes.elimination if canonical else self.eliminate(modes.L, modes.working.observed)
+            self._near, self._near_at = PenalizedSystem(e), modes.eta
+        return self._near
 
     def modes(self, L: list[FloatArray], fixed: FloatArray, model: WorkingModel | None = None) -> Modes:
         """Conditional modes at ``L``, with ``fixed`` = X beta + offset, shape (n,).
@@ -207,90 +195,126 @@ class Pirls:
             return self._search(L, fixed, self.model if model is None else model)
 
     def _search(self, L: list[FloatArray], fixed: FloatArray, model: WorkingModel) -> Modes:
-        now = self._begin(L, fixed, model)
-        converged, steps, last = False, 0, np.inf
+        system, turn = self._near, _turns(self._at, L)
+        now, last, steps, converged = self._begin(L, turn, fixed, model), np.inf, 0, False
+        if system is not None and self._at is not None and any(map(operator.is_not, system.e.L, self._at)):
+            turn = _turns(system.e.L, L)
         while True:
             working = model.at(fixed + now.known)
-            e, step, decrement = self._step(L, now, working)
+            gradient = [s @ L_i - x for s, L_i, x in zip(self.transposed(working.score), L, now.u, strict=True)]
+            gradient.append(self.X.T @ working.score)
+            step = None if system is None else _step(system, gradient, turn)
+            own = step is None or self._slow(step.decrement, last)
+            if step is None or own:
+                system, step = self._newton(L, working, gradient)
+                turn = None
             steps += 1
-            converged = decrement <= self._tol
-            if converged or not np.isfinite(decrement) or steps == self._max_iterations:
+            converged = 0.0 <= step.decrement <= self._tol
+            if converged or not np.isfinite(step.decrement) or steps == self._max_iterations:
                 break
-            if decrement <= _HIDDEN * (abs(now.value) + fixed.size):
+            hidden = step.decrement <= _HIDDEN * (abs(now.value) + fixed.size)
+            if step.decrement < last and (hidden or step.decrement <= _QUIET):
+                now = self._moved(L, now, step, 1.0)
+            elif hidden:
                 # Differences of deviances are rounding by now: steps count as long as they make the gradient smaller.
-                if decrement >= last:
-                    converged = decrement <= _ACCEPTED
+                converged = step.decrement <= _ACCEPTED
+                break
+            else:
+                now = self._valued(fixed, model, now)
+                moved = self._along(L, fixed, model, now, step, tries=25 if own else 1)
+                if moved is None and own:
+                    converged = step.decrement <= _ACCEPTED
                     break
-                last = decrement
-                now = self._moved(L, fixed, model, now, step, 1.0)
-                continue
-            moved = self._along(L, fixed, model, now, step)
-            if moved is None:
-                converged = decrement <= _ACCEPTED
-                break
-            now = moved
-        working = model.weighing(working)
-        if working.observed is not working.fisher or not e.ok:
-            e = self.solve(L, working.fisher, working.score)
+                if moved is None:
+                    system, last = None, np.inf
+                    continue
+                now = moved
+            last = step.decrement
+        modes = self._found(L, fixed, model, now, working, system.e if own and system is not None else None)
         if converged:
-            self._start, self._gamma = now.u, now.gamma
-        eta = fixed + now.known
-        return Modes(L, now.u, eta, working, e, now.conditional, steps, converged, model, now.gamma)
+            self._start, self._gamma, self._at = now.u, now.gamma, L
+            if modes.working.observed is modes.working.fisher and modes.elimination.ok:
+                self._near, self._near_at = PenalizedSystem(modes.elimination), modes.eta
+            else:
+                self._near, self._near_at = system, None
+        return replace(modes, iterations=steps, converged=converged)
 
-    def _step(
-        self, L: Sequence[FloatArray], now: _State, working: Working
-    ) -> tuple[Elimination, list[FloatArray], float]:
-        """Step in u and gamma, and its decrement: Newton's where that leads downhill, else Fisher scoring's."""
-        gradient = [s @ L_i - x for s, L_i, x in zip(self.transposed(working.score), L, now.u, strict=True)]
-        gradient.append(self.X.T @ working.score)
-        for weights in (working.observed, working.fisher):
-            e = self.solve(L, weights, weights * now.known + working.score)
-            step = [*(new - old for new, old in zip(spherical_modes(e), now.u, strict=True)), e.beta - now.gamma]
-            decrement = sum(float(np.vdot(g, d)) for g, d in zip(gradient, step, strict=True))
-            if e.ok and decrement >= 0.0:
-                break
-        return e, step, decrement
+    def _slow(self, decrement: float, last: float) -> bool:
+        """Whether steps with a matrix from elsewhere lead nowhere, or there too slowly."""
+        if not 0.0 <= decrement < last:
+            return True
+        if decrement <= self._tol or last == np.inf:
+            return False
+        return bool(np.log(self._tol / decrement) < _PATIENCE * np.log(decrement / last))
 
-    def _begin(self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel) -> _State:
-        """Where the last search ended; if that is hopeless here, zero, or the best fit to the response itself."""
-        start = self._state(L, fixed, model, self._start, self._gamma)
-        if start.value < _HOPELESS:
-            return start
-        start = self._state(L, fixed, model, [np.zeros_like(x) for x in self._start], self._gamma)
-        if start.value < _HOPELESS:
-            return start
-        eta = model.start_eta
-        e = self.solve(L, weights := model.at(eta).fisher, weights * (eta - fixed))
-        return self._state(L, fixed, model, spherical_modes(e), e.beta if self._gamma.size else self._gamma)
+    def _newton(
+        self, L: Sequence[FloatArray], working: Working, gradient: Sequence[FloatArray]
+    ) -> tuple[PenalizedSystem, _Step]:
+        """The matrix at these linear predictors with its step: Newton's where that leads downhill, else Fisher's."""
+        system = PenalizedSystem(self.eliminate(L, working.observed))
+        step = _step(system, gradient)
+        if working.observed is not working.fisher and not (system.e.ok and step.decrement >= 0.0):
+            system = PenalizedSystem(self.eliminate(L, working.fisher))
+            step = _step(system, gradient)
+        return system, step
 
-    def _state(
-        self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel, u: list[FloatArray], gamma: FloatArray
-    ) -> _State:
-        known = self.random_part(_scaled(u, L))
-        if gamma.size:
-            known = known + self.X @ gamma
-        conditional = model.minus_two_loglik(fixed + known)
-        return _State(u, gamma, known, conditional, conditional + sum(float(np.vdot(x, x)) for x in u))
-
-    def _moved(
+    def _found(
         self,
-        L: Sequence[FloatArray],
+        L: list[FloatArray],
         fixed: FloatArray,
         model: WorkingModel,
         now: _State,
-        step: list[FloatArray],
-        fraction: float,
+        working: Working,
+        e: Elimination | None,
+    ) -> Modes:
+        """Modes with the elimination at them; ``e`` is one by the observed information, if there is one."""
+        now = self._valued(fixed, model, now)
+        working = model.weighing(working)
+        if e is None or working.observed is not working.fisher or not e.ok:
+            e = self.eliminate(L, working.fisher)
+        return Modes(L, now.u, fixed + now.known, working, e, now.conditional, 0, False, model, now.gamma)
+
+    def _begin(
+        self, L: Sequence[FloatArray], turn: Sequence[FloatArray] | None, fixed: FloatArray, model: WorkingModel
     ) -> _State:
-        u = [x + fraction * d for x, d in zip(now.u, step[:-1], strict=True)]
-        return self._state(L, fixed, model, u, now.gamma + fraction * step[-1])
+        """Where the last search ended; if that is hopeless here, zero, or the best fit to the response itself."""
+        last = self._start if turn is None else [u @ T.T for u, T in zip(self._start, turn, strict=True)]
+        for u in (last, [np.zeros_like(x) for x in last]):
+            start = self._valued(fixed, model, self._state(L, u, self._gamma))
+            if start.value < _HOPELESS:
+                return start
+        eta = model.start_eta
+        weights = model.at(eta).fisher
+        v = weights * (eta - fixed)
+        right = [x @ L_i for x, L_i in zip(self.transposed(v), L, strict=True)]
+        u, gamma = PenalizedSystem(self.eliminate(L, weights)).solve(right, self.X.T @ v)
+        return self._valued(fixed, model, self._state(L, u, gamma))
+
+    def _state(self, L: Sequence[FloatArray], u: list[FloatArray], gamma: FloatArray, value: float = np.nan) -> _State:
+        """A point whose deviance is not known yet, but was ``value`` near by."""
+        known = self.random_part([x @ L_i.T for x, L_i in zip(u, L, strict=True)])
+        if gamma.size:
+            known = known + self.X @ gamma
+        return _State(u, gamma, known, np.nan, value)
+
+    def _valued(self, fixed: FloatArray, model: WorkingModel, state: _State) -> _State:
+        """The same point with its deviance."""
+        if not np.isnan(state.conditional):
+            return state
+        conditional = model.minus_two_loglik(fixed + state.known)
+        return state._replace(conditional=conditional, value=conditional + sum(float(np.vdot(x, x)) for x in state.u))
+
+    def _moved(self, L: Sequence[FloatArray], now: _State, step: _Step, fraction: float) -> _State:
+        u = [x + fraction * d for x, d in zip(now.u, step.u, strict=True)]
+        return self._state(L, u, now.gamma + fraction * step.gamma, now.value)
 
     def _along(
-        self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel, now: _State, step: list[FloatArray]
+        self, L: Sequence[FloatArray], fixed: FloatArray, model: WorkingModel, now: _State, step: _Step, *, tries: int
     ) -> _State | None:
-        """The first point of a halved step that is not higher; None if rounding hides any."""
+        """The first point of a halved step that is not higher; None if there is none."""
         fraction = 1.0
-        for _ in range(25):
-            trial = self._moved(L, fixed, model, now, step, fraction)
+        for _ in range(tries):
+            trial = self._valued(fixed, model, self._moved(L, now, step, fraction))
             if trial.value <= now.value + 1e-13 * (abs(now.value) + fixed.size):
                 return trial
             fraction *= 0.5
@@ -307,43 +331,28 @@ class _State(NamedTuple):
     value: float
 
 
-def _scaled(u: Sequence[FloatArray], L: Sequence[FloatArray]) -> list[FloatArray]:
-    """Modes b = u L' of each block."""
-    return [x @ L_i.T for x, L_i in zip(u, L, strict=True)]
+class _Step(NamedTuple):
+    """A step in u and gamma, and its decrement."""
+
+    u: list[FloatArray]
+    gamma: FloatArray
+    decrement: float
 
 
-def spherical_modes(e: Elimination) -> list[FloatArray]:
-    """Solution u of (Lambda'Z'WZ Lambda + I) u = Lambda'Z'Wz by block, shapes (q_i, k_i); defined at singular L too."""
-    structure, s = e.structure, e.structure.n_chain
-    m_z = structure.m_z
-    solution = e.solution[:m_z]
-    u: list[FloatArray] = [np.empty(0)] * len(structure.blocks)
-    v = np.zeros((structure.m, 1))
-    v[-1] = 1.0
-    v[m_z:-1, 0] = -e.solution[m_z:]
-    for where, r in zip(structure.rest_slices, range(s, len(structure.blocks)), strict=True):
-        block = structure.blocks[r]
-        u[r] = solution[where].reshape(block.q, block.k)
-        v[where, 0] = -(u[r] @ e.L[r].T).reshape(-1)
-    for i in reversed(range(s)):
-        right = e.apply_C(i, v)
-        for j in range(i + 1, s):
-            right = right - np.matmul(e.P[i, j], (u[j] @ e.L[j].T)[structure.parents[i, j]][:, :, None])
-        u[i] = _within_levels(e.A[i], e.L[i], right[:, :, 0])
-    return u
+def _step(system: PenalizedSystem, gradient: Sequence[FloatArray], turn: Sequence[FloatArray] | None = None) -> _Step:
+    """Step by a matrix, and its decrement; with ``turn``, by the matrix of the same modes b in other units of u."""
+    right = gradient[:-1] if turn is None else [g @ T for g, T in zip(gradient[:-1], turn, strict=True)]
+    u, gamma = system.solve(right, gradient[-1])
+    if turn is not None:
+        u = [x @ T.T for x, T in zip(u, turn, strict=True)]
+    return _Step(u, gamma, sum(float(np.vdot(g, d)) for g, d in zip(gradient, [*u, gamma], strict=True)))
 
 
-def _within_levels(A: FloatArray, L: FloatArray, right: FloatArray) -> FloatArray:
-    """(I + L'A_j L)^-1 L' right_j for every level, shape (q, k)."""
-    if L.shape[0] == 1:
-        scalar: FloatArray = L[0, 0] * right / (1.0 + L[0, 0] ** 2 * A[:, :, 0])
-        return scalar
-    return solve_levels(L.T @ A @ L + np.eye(L.shape[0]), right @ L)
-
-
-def solve_levels(D: FloatArray, right: FloatArray) -> FloatArray:
-    """D_j^-1 right_j for every level, shape (q, k); not a number where parameters are so extreme that there is none."""
-    try:
-        return np.asarray(np.linalg.solve(D, right[:, :, None])[:, :, 0])
-    except np.linalg.LinAlgError:
-        return np.full_like(right, np.nan)
+def _turns(old: Sequence[FloatArray] | None, new: Sequence[FloatArray]) -> list[FloatArray] | None:
+    """Matrices L_new^-1 L_old of each block, by which u keeps b as it is; None where they change u beyond measure."""
+    if old is None or any(np.abs(np.diagonal(L)).min() < _SINGULAR for L in new):
+        return None
+    turns = [np.asarray(np.linalg.solve(L, K) if L.shape[0] > 1 else K / L) for K, L in zip(old, new, strict=True)]
+    # A direction that the old factor does not know would never be stepped in.
+    within = (np.abs(T).max() < _GROWTH and np.abs(np.diagonal(T)).min() > 1.0 / _GROWTH for T in turns)
+    return turns if all(within) else None

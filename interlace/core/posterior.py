@@ -21,8 +21,7 @@ def modes(e: AnyElimination) -> list[FloatArray]:
     """Conditional modes b of every block, shapes (q_i, k_i)."""
     if isinstance(e, SparseElimination):
         return e.modes()
-    v = np.append(-e.solution, 1.0)
-    return [b[:, :, 0] for b in _back(e, v[:, None])]
+    return [b[:, :, 0] for b in _back(e, e.contrast[:, None])]
 
 
 def modes_of_columns(e: AnyElimination) -> list[FloatArray]:

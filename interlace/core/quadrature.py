@@ -30,7 +30,7 @@ from functools import lru_cache
 import numpy as np
 
 from interlace.core.laplace import Laplace, LaplaceDerivatives
-from interlace.core.objective import logdet_psi_gradients
+from interlace.core.logdet import logdet_psi_gradients, random_inverse
 from interlace.core.pirls import Modes
 from interlace.core.working import WorkingModel
 from interlace.typing import FloatArray, IntArray
@@ -191,8 +191,9 @@ class Quadrature(Laplace):
             parts.append(np.array([-2.0 * by_extra.sum() + free.fisher @ h + part @ free.score]))
         exact = (self._Z * observed) @ self._Z.T - mean.aa.sum(axis=2)
         exact += self.pirls.transposed(self.through_modes(modes, surplus).along)[0].T @ a
+        logdet = logdet_psi_gradients(modes.elimination, random_inverse(modes.elimination))
         psi = _psi_gradient(L, by_L, 0.5 * (exact + exact.T))
-        return LaplaceDerivatives(np.concatenate(parts), [psi], logdet_psi_gradients(modes.elimination), [a])
+        return LaplaceDerivatives(np.concatenate(parts), [psi], logdet, [a])
 
     def _quadratic_forms(self, N: FloatArray) -> FloatArray:
         """z_i'N_j z_i of every row, N of shape (k, k, q)."""

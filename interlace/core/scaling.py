@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.linalg import lapack
@@ -20,9 +21,12 @@ from scipy.linalg import lapack
 from interlace.core.covariance import entries, lower_factor
 from interlace.core.small import smallest_eigenvalue
 from interlace.core.terms import Term, theta_slices
-from interlace.typing import FloatArray, IntArray
+from interlace.typing import BoolArray, FloatArray, IntArray
 
 __all__ = ["FixedBasis", "Response", "TermBasis", "convert_theta", "independent_columns"]
+
+#: Columns that LAPACK's QR decomposition takes at a time.
+_QR_BLOCK = 32
 
 
 def independent_columns(R: FloatArray, *, tol: float = 1e-7) -> IntArray:
@@ -59,7 +63,22 @@ def independent_columns(R: FloatArray, *, tol: float = 1e-7) -> IntArray:
 
 def _triangle(X: FloatArray) -> FloatArray:
     """Upper-triangular factor of the QR decomposition."""
-    return np.asarray(np.linalg.qr(X, mode="r"))
+    if X.shape[1] == 0:
+        return np.empty((0, 0))
+    factored, _, _, _ = lapack.dgeqrf(X, lwork=_QR_BLOCK * X.shape[1])
+    return np.where(_upper(*X.shape), factored[: X.shape[1]], 0.0)
+
+
+@lru_cache(maxsize=64)
+def _upper(n: int, p: int) -> BoolArray:
+    """Where the triangular factor of an (n, p) matrix has entries that are not zero, shape (min(n, p), p)."""
+    return np.arange(min(n, p))[:, None] <= np.arange(p)
+
+
+def _inverse(R: FloatArray) -> FloatArray:
+    """Inverse of an upper-triangular matrix without zeros on its diagonal."""
+    found: FloatArray = lapack.dtrtri(R)[0]
+    return found
 
 
 @dataclass(frozen=True)
@@ -85,7 +104,7 @@ class FixedBasis:
         R = _triangle(X)
         diagonal = np.abs(np.diagonal(R))
         norms = np.sqrt((R * R).sum(axis=0))
-        if R.shape[0] == X.shape[1] and bool((diagonal > 10.0 * tol * norms).all()):
+        if R.shape[0] == X.shape[1] and (diagonal > 10.0 * tol * norms).all():
             return cls(np.arange(X.shape[1], dtype=np.int64), R)
         kept = independent_columns(R, tol=tol)
         return cls(kept, _triangle(X[:, kept]))
@@ -159,20 +178,20 @@ class TermBasis:
             Size of the weights, so that their units do not matter either.
         """
         gram = term.Z.T @ term.Z / term.Z.shape[0]
-        scale = np.sqrt(np.diagonal(gram))
-        scale = np.where(scale > 0.0, scale, 1.0)
+        scale = np.sqrt(gram.diagonal())
+        scale[scale == 0.0] = 1.0
         inverse = np.diag(scale)
         if term.structure == "unstructured" and term.k > 1:
-            correlation = gram / np.outer(scale, scale)
+            correlation = gram / (scale[:, None] * scale)
             if smallest_eigenvalue(correlation[None])[0] > 1e-6:
-                inverse = np.linalg.cholesky(correlation).T * scale
+                inverse = lapack.dpotrf(correlation, clean=1)[0] * scale
             else:
                 # The Gram matrix has lost the digits by which such columns differ; a QR decomposition has not.
                 R = _triangle(term.Z / scale) / math.sqrt(term.Z.shape[0])
                 if R.shape[0] == term.k and np.abs(np.diagonal(R)).min() > _COLLINEAR:
                     inverse = R * scale
         inverse = inverse * math.sqrt(typical_weight)
-        return cls(np.asarray(np.linalg.inv(inverse)), inverse)
+        return cls(_inverse(inverse), inverse)
 
     def to_user(self, L: FloatArray) -> FloatArray:
         """Factor in the basis of the formula from the factor in the inner basis."""

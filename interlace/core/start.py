@@ -9,8 +9,10 @@ expectations, all blocks together, each column a variance component of its own (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
+from scipy.linalg import lapack
 
 from interlace.core.covariance import cholesky_factor
 from interlace.core.crossproducts import CrossProducts
@@ -77,7 +79,8 @@ def _allowed(block: Block, psi: FloatArray) -> FloatArray:
         free = allowed
     masked: FloatArray = psi * free
     if smallest_eigenvalue(masked[None])[0] >= _FLOOR and masked.trace() <= _CEILING:
-        return np.asarray(np.linalg.cholesky(masked), dtype=np.float64)
+        factor: FloatArray = lapack.dpotrf(masked, lower=1, clean=1)[0]
+        return factor
     values, vectors = np.linalg.eigh(masked)
     bounded = (vectors * np.clip(values, _FLOOR, _CEILING)) @ vectors.T
     return cholesky_factor(bounded * free)
@@ -98,7 +101,7 @@ def _within_groups(cp: CrossProducts, i: int, *, reml: bool) -> _Moments | None:
     if block.k == 1:
         usable = A[:, 0, 0] > 0.0
     else:
-        typical = np.trace(A.mean(axis=0)) / block.k
+        typical = A.diagonal(axis1=1, axis2=2).sum() / block.size
         usable = smallest_eigenvalue(A) > 1e-3 * typical
     groups = int(usable.sum())
     freedom = cp.n - block.size
@@ -113,7 +116,7 @@ def _within_groups(cp: CrossProducts, i: int, *, reml: bool) -> _Moments | None:
     if residual <= 1e-6 * response:
         return None
     between: FloatArray = b.T @ b / (groups - 1 if reml else groups)
-    psi: FloatArray = between * (freedom / residual) - uncertainty.mean(axis=0)
+    psi: FloatArray = between * (freedom / residual) - uncertainty.sum(axis=0) / groups
     return _Moments(psi, reliable=groups > cp.structure.p + 1 and groups >= 0.5 * block.q)
 
 
@@ -123,25 +126,26 @@ def _haseman_elston(cp: CrossProducts) -> list[FloatArray]:
     p = structure.p
     blocks = range(len(structure.blocks))
     to_x = [cp.with_xy(i) for i in blocks]
-    stops = np.cumsum([0] + [b.k for b in structure.blocks])
-    count = int(stops[-1])
-    M, trace, squares = np.empty((count, count)), np.empty(count), np.empty(count)
+    stops = [0, *accumulate(b.k for b in structure.blocks)]
+    count = stops[-1]
+    system, right = np.empty((count + 1, count + 1)), np.empty(count + 1)
+    system[count, count], right[count] = cp.n - p, cp.S[-1, -1]
     gram = [np.einsum("lax,lay->axy", c[:, :, :p], c[:, :, :p]) for c in to_x]
     for i in blocks:
         at = slice(stops[i], stops[i + 1])
-        own = np.diagonal(cp.own(i), axis1=1, axis2=2)
-        trace[at] = own.sum(axis=0) - np.einsum("axx->a", gram[i])
-        squares[at] = (to_x[i][:, :, -1] ** 2).sum(axis=0)
+        own = cp.own(i).diagonal(axis1=1, axis2=2).sum(axis=0)
+        system[at, count] = system[count, at] = own - gram[i].trace(axis1=1, axis2=2)
+        right[at] = (to_x[i][:, :, -1] ** 2).sum(axis=0)
         for j in range(i, len(structure.blocks)):
-            values = _squared_norms(cp, i, j, to_x) + np.einsum("axy,bxy->ab", gram[i], gram[j])
-            M[at, stops[j] : stops[j + 1]] = values
-            M[stops[j] : stops[j + 1], at] = values.T
-    system = np.block([[M, trace[:, None]], [trace[None, :], np.array([[float(cp.n - p)]])]])
-    scale = 1.0 / np.sqrt(np.diagonal(system))
-    right = np.append(squares, cp.S[-1, -1]) * scale
-    solution = scale * np.linalg.lstsq(system * scale[:, None] * scale, right, rcond=1e-10)[0]
+            both = gram[i].reshape(len(gram[i]), p * p) @ gram[j].reshape(len(gram[j]), p * p).T
+            values = _squared_norms(cp, i, j, to_x) + both
+            system[at, stops[j] : stops[j + 1]] = values
+            system[stops[j] : stops[j + 1], at] = values.T
+    scale = 1.0 / np.sqrt(system.diagonal())
+    _, scaled, *_ = lapack.dgelss(system * scale[:, None] * scale, right * scale, cond=1e-10)
+    solution = scale * scaled
     residual = max(float(solution[-1]), 0.05 * float(cp.S[-1, -1]) / (cp.n - p))
-    relative = np.clip(solution[:-1] / residual, _FLOOR, _CEILING)
+    relative = np.minimum(np.maximum(solution[:-1] / residual, _FLOOR), _CEILING)
     return [relative[stops[i] : stops[i + 1]] for i in blocks]
 
 

@@ -3,7 +3,7 @@
 The block with the most levels goes first, all its levels at once. If another factor contains it (each level within
 one level of the other), that one stays block diagonal after the elimination and goes next: the *chain*. What is left,
 factors crossed with the chain, forms the *rest* together with X and y and is factorized as one dense matrix, or by
-CHOLMOD when it is too large for that.
+CHOLMOD when it is too large for that, or only ever multiplied with vectors when it is too large for that too.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from interlace.core.probes import Probes
 from interlace.core.terms import Block, consecutive
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["LeadingStorage", "Structure", "analyze", "parents_of", "with_cholmod"]
+__all__ = ["LeadingStorage", "Structure", "analyze", "as_one_system", "parents_of"]
 
 #: Largest number of entries of a dense cross-product block (1.6 GB of doubles).
 DENSE_LIMIT = 200_000_000
@@ -33,11 +34,19 @@ class LeadingStorage:
     sparse : bool
         Those of the leading block with the rest: sparse, or dense arrays.
     cholmod : bool
-        All random effects in one sparse system; there is no dense Schur complement.
+        All random effects in one sparse system, which CHOLMOD factorizes.
+    probes : Probes or None
+        All random effects in one sparse system, which is solved by iteration; the random vectors of its traces.
     """
 
     sparse: bool
     cholmod: bool = False
+    probes: Probes | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all random effects are in one sparse system; there is no dense Schur complement then."""
+        return self.cholmod or self.probes is not None
 
 
 @dataclass(frozen=True)
@@ -104,11 +113,27 @@ class Structure:
         return [block.factor(theta) for block in self.blocks]
 
 
-def with_cholmod(structure: Structure, order: Sequence[int]) -> tuple[Structure, list[int]]:
-    """Same blocks with one leading block and CHOLMOD storage; the new order refers to the input of :func:`analyze`."""
+def as_one_system(
+    structure: Structure, order: Sequence[int], probes: Probes | None = None
+) -> tuple[Structure, list[int]]:
+    """Same blocks with one leading block and storage for one sparse system.
+
+    Parameters
+    ----------
+    structure : Structure
+    order : sequence of int
+        Positions of its blocks in the input of :func:`analyze`.
+    probes : Probes, optional
+        For the solution by iteration; without them, by CHOLMOD.
+
+    Returns
+    -------
+    structure : Structure
+    order : list of int
+    """
     places = sorted(range(len(order)), key=lambda i: order[i])
     blocks = tuple(structure.blocks[i] for i in places)
-    storage = LeadingStorage(sparse=True, cholmod=True)
+    storage = LeadingStorage(sparse=True, cholmod=probes is None, probes=probes)
     return Structure(blocks, 1, {}, structure.p, structure.n_theta, storage), [order[i] for i in places]
 
 
@@ -194,4 +219,9 @@ def _choose_storage(
 
 def _pair_count(a: IntArray, block_a: Block, b: IntArray, block_b: Block) -> int:
     """Random effects of block b that meet a level of block a, summed over the levels of a."""
-    return int(np.unique(a * block_b.q + b).size) * block_b.k
+    pairs, possible = a * block_b.q + b, block_a.q * block_b.q
+    if possible > 40 * pairs.size:
+        return int(np.unique(pairs).size) * block_b.k
+    occurs = np.zeros(possible, dtype=bool)  # a fiftieth of the time of a search for distinct numbers
+    occurs[pairs] = True
+    return int(np.count_nonzero(occurs)) * block_b.k

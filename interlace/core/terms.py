@@ -127,6 +127,11 @@ def gather_blocks(terms: Sequence[Term]) -> tuple[list[Block], list[IntArray], l
 
 
 def _merge(terms: Sequence[Term], slices: Sequence[slice], numbers: Sequence[int]) -> Block:
+    """One block of the terms with these numbers."""
+    if len(numbers) == 1:
+        (i,) = numbers
+        term, own = terms[i], np.arange(slices[i].start, slices[i].stop, dtype=np.int64)
+        return Block(term.n_levels, term.k, *entries(term.k, term.structure), own, ((i, slice(0, term.k)),))
     rows, cols, slots, members = [], [], [], []
     start = 0
     for i in numbers:

@@ -24,11 +24,11 @@ from interlace.core import blas
 from interlace.core.batch import at_once
 from interlace.core.batch_factor import eliminate_stack
 from interlace.core.batch_stack import Stack, stackable
-from interlace.core.cholmod import SparseObjective
 from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.downdates import downdates
 from interlace.core.level_deletions import solutions_without, splits_by_level
 from interlace.core.objective import Objective
+from interlace.core.profiled import profiled_deviance
 from interlace.diagnostics.components import component_values
 from interlace.diagnostics.deletion import Deletions
 from interlace.diagnostics.projection import Projection
@@ -171,8 +171,7 @@ def _without(projection: Projection, index: IntArray) -> tuple[FloatArray, Float
     left = whole - CrossProducts.from_rows(structure, part)
     if not _estimable(left.S[None, structure.m_z : -1, -structure.p - 1 : -1])[0]:
         return _unknown(projection)
-    objective = SparseObjective if structure.storage.cholmod else Objective
-    e = objective(left, reml=False).at(_inner_theta(projection))
+    e = profiled_deviance(left, reml=False).at(_inner_theta(projection))
     root = e.beta_root
     change, cov = _in_formula_basis(projection, -e.beta[None], (root @ root.T)[None])
     return change[0], cov[0]

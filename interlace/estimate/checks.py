@@ -174,7 +174,8 @@ def _equation(names: Sequence[str], j: int, coefficients: FloatArray) -> str:
 
 def _fixed_effects(state: State) -> Iterator[Check]:
     design, basis = state.problem.design, state.problem.basis
-    dropped = [name for j, name in enumerate(design.x_names) if j not in set(basis.kept.tolist())]
+    kept = set(basis.kept.tolist())
+    dropped = [name for j, name in enumerate(design.x_names) if j not in kept]
     if dropped:
         yield Check(
             "rank-deficient",

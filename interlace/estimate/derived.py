@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.linalg
 
-from interlace.core import blas, posterior
+from interlace.core import blas, covariance, posterior
 from interlace.core.cholmod import AnyElimination
+from interlace.core.scaling import convert_theta
 from interlace.core.terms import split_theta
-from interlace.estimate.state import State
+from interlace.estimate import refusals
+from interlace.estimate.state import FitState, State
 from interlace.typing import FloatArray, IntArray
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "singular_values",
     "term_covariances",
     "term_factors",
+    "theta_errors",
 ]
 
 
@@ -38,6 +41,9 @@ def conditional_covariances(state: State) -> tuple[FloatArray, ...]:
     tuple of ndarray, shapes (q_i, k_i, k_i)
     """
     e = elimination(state)
+    refusals.many_solutions(
+        e, sum(b.size for b in state.problem.structure.blocks), "covariances of the conditional modes"
+    )
     with blas.limited(state.problem.structure.m):
         by_block = posterior.conditional_covariances(e)
     found: dict[int, FloatArray] = {}
@@ -69,6 +75,7 @@ def linear_predictor_variance(
     """
     problem = state.problem
     e = elimination(state)
+    refusals.many_solutions(e, X.shape[0], "standard errors of predictions")
     inner_X = problem.basis.forward_kept(X)
     block_Z, block_codes = [], []
     for block in problem.structure.blocks:
@@ -100,6 +107,18 @@ def term_covariances(state: State) -> tuple[FloatArray, ...]:
     return tuple(state.unit**2 * (L @ L.T) for L in term_factors(state))
 
 
+def theta_errors(state: FitState, cov: FloatArray) -> FloatArray:
+    """Standard errors of theta, shape (n_theta,), from their covariance in the inner basis; by the delta method."""
+    problem, x = state.problem, state.opt.x
+    step = 1e-6 * np.maximum(np.abs(x), 1e-3)
+    ends = [
+        [convert_theta(problem.terms, problem.bases, x + sign * h, to_user=True) for sign in (1.0, -1.0)]
+        for h in np.diag(step)
+    ]
+    slopes = np.array([(above - below) / (2.0 * h) for (above, below), h in zip(ends, step, strict=True)])
+    return np.asarray(np.sqrt(np.maximum(np.diagonal(slopes.T @ cov @ slopes), 0.0)))
+
+
 def singular_values(state: State) -> tuple[FloatArray, ...]:
     """Singular values of each term's factor with its covariates in standard units, ascending.
 
@@ -107,7 +126,7 @@ def singular_values(state: State) -> tuple[FloatArray, ...]:
     effects; unlike theta it does not depend on the units of the covariates.
     """
     factors = split_theta(state.problem.shapes, state.opt.x)
-    return tuple(np.asarray(np.linalg.svd(L, compute_uv=False)[::-1]) for L in factors)
+    return tuple(covariance.singular_values(L) for L in factors)
 
 
 def dependencies(state: State) -> tuple[dict[int, FloatArray], ...]:

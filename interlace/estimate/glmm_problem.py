@@ -114,7 +114,7 @@ def prepare_glmm(
     X = basis.forward(design.X)
     beta, scale = _without_random_effects(model, X, offset)
     basis = FixedBasis(basis.kept, scale * basis.R)
-    found = lay_out(core_terms(design), X.shape[1], typical_weight=scale * scale, cholmod=False)
+    found = lay_out(core_terms(design), X.shape[1], typical_weight=scale * scale, linear=False)
     _quadrature_possible(nodes, found.structure, design)
     rows = Rows(found.codes, found.Z, np.column_stack([X / np.sqrt(n), design.y]))
     refusals.absorbed(design, found.bases, CrossProducts.from_rows(found.structure, rows))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interlace.core import blas, posterior
+from interlace.estimate import refusals
 
 if TYPE_CHECKING:
     from interlace.core.cholmod import AnyElimination
@@ -42,6 +43,7 @@ def hat_diagonal(e: AnyElimination, rows: Rows) -> FloatArray:
     >>> hat_diagonal(elimination(state), state.problem.rows)[:3].round(4)
     array([0.2293, 0.1697, 0.1268])
     """
+    refusals.many_solutions(e, rows.n, "leverages")
     with blas.limited(e.structure.m):
         found: FloatArray = posterior.quadratic_forms(e, rows.Xy[:, :-1], rows.Z, rows.codes)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from interlace.core import blas, posterior
 from interlace.core.cholmod import AnyElimination
+from interlace.core.iterative import IterativeElimination, IterativeObjective
+from interlace.core.iterative_fit import minimize_iteratively, with_probes
 from interlace.core.optimize import Settings, minimize
 from interlace.core.optsummary import OptSummary
 from interlace.core.scaling import Response, convert_theta
@@ -75,8 +78,12 @@ def at_theta(design: Design, theta: FloatArray, *, reml: bool, control: Control 
 
 def state_at(problem: LinearProblem, theta: FloatArray) -> FitState:
     """Estimates of beta, b and sigma at ``theta`` (basis of the formula)."""
-    target = objective(problem)
     inner = convert_theta(problem.terms, problem.bases, np.asarray(theta, dtype=np.float64), to_user=False)
+    probes = problem.structure.storage.probes
+    if probes is not None and probes.reference is None:
+        cp = with_probes(problem.cp, replace(probes, reference=tuple(inner.tolist())))
+        problem = replace(problem, cp=cp, structure=cp.structure)
+    target = objective(problem)
     with blas.limited(problem.structure.m):
         e = target.at(inner)
         d = target.derivatives(e)
@@ -91,6 +98,8 @@ def state_at(problem: LinearProblem, theta: FloatArray) -> FitState:
             hessian=target.information(e, d),
             message="evaluated at a given theta",
         )
+        if isinstance(target, IterativeObjective):
+            summary = replace(summary, monte_carlo=target.monte_carlo(e, summary.hessian))
         return replace(finish(problem, summary, e), theta=np.array(theta, dtype=np.float64))
 
 
@@ -98,25 +107,34 @@ def optimize(
     problem: LinearProblem, *, optimizer: Optimizer = "auto", theta0: FloatArray | None = None
 ) -> tuple[OptSummary, AnyElimination]:
     """Minimize the profiled deviance; summary and elimination are in the inner basis."""
-    target = objective(problem)
     given = None if theta0 is None else checks.start_values(problem, theta0)
     start, *rivals = starting_points(problem.cp, reml=problem.reml) if given is None else [given]
     control = problem.control
     settings = Settings(control.tol, control.max_iterations, control.max_restarts)
-    summary, e = minimize(target, start, optimizer=optimizer, settings=settings, rivals=rivals, rows=problem.cp.n)
+    summary: OptSummary
+    e: AnyElimination
+    if problem.structure.storage.probes is not None:
+        summary, e = minimize_iteratively(
+            problem.cp, start, reml=problem.reml, optimizer=optimizer, settings=settings, rivals=rivals
+        )
+    else:
+        target = objective(problem)
+        summary, e = minimize(target, start, optimizer=optimizer, settings=settings, rivals=rivals, rows=problem.cp.n)
     checks.residual_left(problem, e)
     return summary, e
 
 
 def finish(problem: LinearProblem, summary: OptSummary, e: AnyElimination) -> FitState:
     """Estimates in the basis of the formula from an elimination in the inner basis."""
+    if isinstance(e, IterativeElimination):  # with the probes that were used in the end
+        problem = replace(problem, structure=e.structure, cp=e.objective.cp)
     scale = problem.response.scale
     N = problem.cp.n - (problem.structure.p if problem.reml else 0)
-    sigma = scale * float(np.sqrt(e.pwrss / N))
+    sigma = scale * math.sqrt(e.pwrss / N)
     inner_beta = problem.response.coefficients + scale * e.beta
     beta = problem.basis.backward(inner_beta)
     root = problem.basis.backward(e.beta_root)
-    criterion = summary.value + 2.0 * N * float(np.log(scale))
+    criterion = summary.value + 2.0 * N * math.log(scale)
     if problem.reml:
         criterion += 2.0 * problem.basis.log_det
     user_theta = convert_theta(problem.terms, problem.bases, summary.x, to_user=True)
@@ -158,6 +176,6 @@ def refit_response(state: FitState, y: FloatArray, *, optimizer: Optimizer = "au
     target = y if design.offset is None else y - design.offset
     response = Response.of(old.rows.Xy[:, :-1], target if root is None else target * root)
     refusals.residual_spread(design, old.basis, response)
-    rows = replace(old.rows, Xy=np.column_stack([old.rows.Xy[:, :-1], response.values]))
+    rows = replace(old.rows, Xy=np.concatenate([old.rows.Xy[:, :-1], response.values[:, None]], axis=1))
     problem = replace(old, design=design, response=response, rows=rows, cp=old.cp.with_response(rows))
     return fit_problem(problem, optimizer=optimizer)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from interlace.core.cholmod import AnyObjective, SparseObjective, worth_it
+from interlace.core.cholmod import AnyObjective
 from interlace.core.crossproducts import CrossProducts, Rows
-from interlace.core.objective import Objective
+from interlace.core.probes import Probes
+from interlace.core.profiled import profiled_deviance
 from interlace.core.scaling import FixedBasis, Response, TermBasis
-from interlace.core.structure import Structure, analyze, with_cholmod
+from interlace.core.solvers import DENSE, Plan, choose
+from interlace.core.structure import Structure, analyze
 from interlace.core.terms import Term, gather_blocks
 from interlace.estimate import refusals
 from interlace.estimate.control import Control
@@ -86,6 +89,37 @@ class KnownMeans(NamedTuple):
 
 
 @dataclass(frozen=True)
+class RowMeans:
+    """Means of rows in memory, computed when first asked for.
+
+    Attributes
+    ----------
+    problem : LinearProblem
+    beta : ndarray, shape (p,)
+    modes : sequence of ndarray, shapes (q_i, k_i)
+    """
+
+    problem: LinearProblem
+    beta: FloatArray
+    modes: Sequence[FloatArray]
+
+    @cached_property
+    def fixed(self) -> FloatArray:
+        """X beta + offset, shape (n,)."""
+        design, kept = self.problem.design, self.problem.basis.kept
+        fixed = (design.X if kept.size == design.X.shape[1] else design.X[:, kept]) @ self.beta
+        return fixed if design.offset is None else fixed + design.offset
+
+    @cached_property
+    def fitted(self) -> FloatArray:
+        """X beta + offset + Z b, shape (n,)."""
+        fitted = self.fixed
+        for term, b in zip(self.problem.terms, self.modes, strict=True):
+            fitted = fitted + np.einsum("nk,nk->n", term.Z, b[term.codes])
+        return fitted
+
+
+@dataclass(frozen=True)
 class LinearProblem(Problem):
     """A linear model, from the cross-products of its weighted rows.
 
@@ -96,23 +130,19 @@ class LinearProblem(Problem):
     rows : Rows
         Weighted rows in the inner basis.
     cp : CrossProducts
+    plan : Plan
+        How the system of the random effects is solved.
     """
 
     reml: bool
     response: Response
     rows: Rows
     cp: CrossProducts
+    plan: Plan = DENSE
 
     def means(self, beta: FloatArray, modes: Sequence[FloatArray]) -> Means:
         """Means at given coefficients, shape (p,), and modes, shapes (q_i, k_i) by term."""
-        design, kept = self.design, self.basis.kept
-        fixed = (design.X if kept.size == design.X.shape[1] else design.X[:, kept]) @ beta
-        if design.offset is not None:
-            fixed = fixed + design.offset
-        fitted = fixed
-        for term, b in zip(self.terms, modes, strict=True):
-            fitted = fitted + np.einsum("nk,nk->n", term.Z, b[term.codes])
-        return KnownMeans(fixed, fitted)
+        return RowMeans(self, beta, modes)
 
 
 @dataclass(frozen=True)
@@ -129,6 +159,8 @@ class Layout:
         Per block of the structure.
     Z : list of ndarray, shapes (n, k_i)
         Weighted, in the inner basis.
+    plan : Plan
+        The solver, and why.
     """
 
     terms: tuple[Term, ...]
@@ -136,6 +168,7 @@ class Layout:
     structure: Structure
     codes: list[IntArray]
     Z: list[FloatArray]
+    plan: Plan
 
 
 def core_terms(design: Design) -> tuple[Term, ...]:
@@ -149,7 +182,8 @@ def lay_out(
     *,
     root: FloatArray | None = None,
     typical_weight: float = 1.0,
-    cholmod: bool = True,
+    control: Control | None = None,
+    linear: bool = True,
 ) -> Layout:
     """Choose bases and elimination order.
 
@@ -162,18 +196,33 @@ def lay_out(
         Square roots of the weights, by which Z is multiplied.
     typical_weight : float
         Size of the weights, which theta is then free of.
-    cholmod : bool
-        Whether a sparse factorization may be used.
+    control : Control, optional
+        Which solver is asked for, and how its random numbers are made.
+    linear : bool
+        Whether the model is linear; otherwise the solver must be dense.
+
+    Raises
+    ------
+    ModelError
+        The solver is not installed, or needs more memory than any ordinary machine has.
     """
     bases = tuple(TermBasis.of(t, typical_weight=typical_weight) for t in terms)
     inner = [replace(t, Z=_weighted(t.Z @ b.M, root)) for t, b in zip(terms, bases, strict=True)]
     blocks, codes, Z = gather_blocks(inner)
     n_theta = sum(block.slots.size for block in blocks)
     structure, order = analyze(blocks, codes, p, n_theta)
-    if cholmod and worth_it(structure, [codes[i] for i in order]):
-        structure, order = with_cholmod(structure, order)
-    refusals.affordable(structure, terms)
-    return Layout(terms, bases, structure, [codes[i] for i in order], [Z[i] for i in order])
+    control = control or Control()
+    refusals.installed(control.solver)
+    probes = Probes(control.seed, control.probes or Probes.count, control.probes is not None)
+    structure, order, plan = choose(
+        structure,
+        order,
+        [codes[i] for i in order],
+        solver=control.solver if linear else "dense",
+        probes=probes if linear else None,
+    )
+    refusals.affordable(structure, terms, plan)
+    return Layout(terms, bases, structure, [codes[i] for i in order], [Z[i] for i in order], plan)
 
 
 def prepare(design: Design, *, reml: bool, control: Control | None = None) -> LinearProblem:
@@ -189,12 +238,17 @@ def prepare(design: Design, *, reml: bool, control: Control | None = None) -> Li
     refusals.residual_spread(design, basis, response)
     log_weights = 0.0 if design.weights is None else float(np.log(design.weights).sum())
     found = lay_out(
-        core_terms(design), basis.kept.size, root=root, typical_weight=math.exp(log_weights / design.y.size)
+        core_terms(design),
+        basis.kept.size,
+        root=root,
+        typical_weight=math.exp(log_weights / design.y.size),
+        control=control,
     )
-    rows = Rows(found.codes, found.Z, np.column_stack([inner_X, response.values]), log_weights)
+    rows = Rows(found.codes, found.Z, np.concatenate([inner_X, response.values[:, None]], axis=1), log_weights)
     cp = CrossProducts.from_rows(found.structure, rows)
     refusals.absorbed(design, found.bases, cp)
-    return LinearProblem(design, control, found.terms, found.bases, basis, found.structure, reml, response, rows, cp)
+    terms, bases, structure = found.terms, found.bases, found.structure
+    return LinearProblem(design, control, terms, bases, basis, structure, reml, response, rows, cp, found.plan)
 
 
 def _weighted(Z: FloatArray, root: FloatArray | None) -> FloatArray:
@@ -203,9 +257,7 @@ def _weighted(Z: FloatArray, root: FloatArray | None) -> FloatArray:
 
 def objective(problem: LinearProblem) -> AnyObjective:
     """Profiled deviance in the inner basis."""
-    if problem.structure.storage.cholmod:
-        return SparseObjective(problem.cp, reml=problem.reml)
-    return Objective(problem.cp, reml=problem.reml)
+    return profiled_deviance(problem.cp, reml=problem.reml)
 
 
 def by_term(problem: Problem, by_block: Sequence[FloatArray]) -> Iterator[tuple[FloatArray, FloatArray]]:

@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interlace.core import cholmod
 from interlace.core.absorbed import left_of_blocks
 from interlace.core.crossproducts import CrossProducts
+from interlace.core.iterative import IterativeElimination
 from interlace.core.scaling import FixedBasis, Response, TermBasis
+from interlace.core.solvers import MEMORY, Plan
 from interlace.core.structure import Structure
 from interlace.core.terms import Term
 from interlace.errors import ModelError
 
 if TYPE_CHECKING:
+    from interlace.core.cholmod import AnyElimination
     from interlace.frames.design import Design, RandomTerm
-    from interlace.typing import FloatArray
+    from interlace.typing import FloatArray, Solver
 
 __all__ = [
     "absorbed",
     "affordable",
     "enough_rows",
     "identifiable",
+    "installed",
+    "many_solutions",
     "residual_spread",
     "spread_left",
     "varying_response",
@@ -32,11 +38,13 @@ __all__ = [
 #: Share of a random-effects column that the fixed effects must leave for its variance to be estimated.
 _ABSORBED = 1e-10
 
+#: Seconds that solutions by iteration may take.
+_PATIENCE = 600.0
+
 #: Largest absolute value that can be squared and summed, with room for weights.
 _LARGEST = 1e70
-
-#: Memory of the dense Schur complement and its companions that is refused, in GB.
-_MEMORY_LIMIT = 16.0
+#: Sum of squares with which, for any number of rows that fit in memory, a column is not too small either.
+_SMALLEST_SQUARE = 1e-120
 
 
 def identifiable(design: Design, *, residual: bool = True) -> None:
@@ -96,7 +104,9 @@ def _within_range(design: Design) -> None:
         ((name,), v[:, None]) for name, v in (("weights", design.weights), ("offset", design.offset)) if v is not None
     ]
     for names, values in parts:
-        within_range(names, np.abs(values).max(axis=0, initial=0.0))
+        squares = np.einsum("nk,nk->k", values, values).tolist()
+        if not all(_SMALLEST_SQUARE < square < _LARGEST**2 for square in squares):
+            within_range(names, np.abs(values).max(axis=0, initial=0.0))
 
 
 def within_range(names: Sequence[str], sizes: FloatArray) -> None:
@@ -160,20 +170,58 @@ def spread_left(name: str, n: int, p: int, scale: float, size: float) -> None:
         )
 
 
-def affordable(structure: Structure, terms: Sequence[Term]) -> None:
-    """Refuse a dense Schur complement that no ordinary machine could hold, before any memory is taken.
+def installed(solver: Solver) -> None:
+    """Refuse CHOLMOD where scikit-sparse is not installed."""
+    if solver == "cholmod" and not cholmod.is_available():
+        raise ModelError(
+            'solver="cholmod" needs scikit-sparse: pip install "interlace-lme[cholmod]", or leave solver out'
+        )
+
+
+def many_solutions(e: AnyElimination, count: int, what: str) -> None:
+    """Refuse what needs so many solutions by iteration that it would take more than ten minutes.
+
+    Parameters
+    ----------
+    e : Elimination
+    count : int
+        Systems to be solved.
+    what : str
+        That needs them, in the plural.
+    """
+    if isinstance(e, IterativeElimination):
+        seconds = count * e.seconds_of_solution
+        if seconds > _PATIENCE:
+            raise ModelError(
+                f"{what} need {count} solutions of a system that is solved by iteration, about {seconds / 3600:.1g} "
+                "hours: ask for fewer of them (predict(newdata=..., se=True) for the rows of interest), or fit with "
+                'control=Control(solver="cholmod") or "dense" where convergence.costs allows it'
+            )
+
+
+def affordable(structure: Structure, terms: Sequence[Term], plan: Plan) -> None:
+    """Refuse a system that no ordinary machine could hold, before any memory is taken.
 
     Raises
     ------
     ModelError
         With the size, and the remedy.
     """
-    if structure.storage.cholmod:
+    cost = plan.costs.get(plan.solver)
+    if cost is None or cost.gigabytes <= MEMORY:
         return
-    gigabytes = 5 * 8e-9 * structure.m**2
-    if gigabytes > _MEMORY_LIMIT:
-        sizes = ", ".join(f"{t.group!r} ({t.n_levels} levels)" for t in terms)
-        raise ModelError(
-            f"the crossed grouping factors {sizes} need a dense matrix of order {structure.m} ({gigabytes:.0f} GB); "
+    sizes = ", ".join(f"{t.group!r} ({t.n_levels} levels)" for t in terms)
+    need = {
+        "dense": f"need a dense matrix of order {structure.m} ({cost.gigabytes:.0f} GB)",
+        "cholmod": f"need a sparse factor that fills up to {cost.gigabytes:.0f} GB",
+        "iterative": f"need {cost.gigabytes:.0f} GB even for a solution by iteration",
+    }[plan.solver]
+    remedies = [f'solver="{name}" ({other})' for name, other in plan.costs.items() if other.gigabytes <= MEMORY]
+    if "iterative" in plan.costs and not cholmod.is_available():  # a linear model
+        remedies.append(
             'where most combinations of levels are unobserved, pip install "interlace-lme[cholmod]" makes it sparse'
         )
+    remedies.append("a coarser grouping factor")
+    raise ModelError(
+        f"the crossed grouping factors {sizes} {need}, and {MEMORY:g} GB is the limit; " + ", or ".join(remedies)
+    )

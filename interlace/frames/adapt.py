@@ -6,6 +6,7 @@ it, and only columns that a model uses are read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, cast
@@ -19,7 +20,7 @@ from interlace.frames.levels import sorted_levels
 from interlace.frames.names import suggest
 from interlace.typing import BoolArray, FloatArray, FrameLike, IntArray
 
-__all__ = ["Column", "Kind", "Table", "refuse_reordered"]
+__all__ = ["Column", "Kind", "Table", "all_finite", "refuse_reordered"]
 
 #: ``number`` and ``bool`` can be used in arithmetic; ``factor`` covers strings and categoricals; ``other`` (dates,
 #: periods, intervals) can only be a grouping column; ``mixed`` and ``complex`` cannot be used at all.
@@ -50,6 +51,13 @@ _WORDS = {
 _COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
 
 
+def all_finite(values: FloatArray) -> bool:
+    """Whether no value is missing or infinite: one pass over them where their squares can be summed."""
+    with np.errstate(over="ignore"):
+        squares = np.vdot(values, values)
+    return math.isfinite(squares) or bool(np.isfinite(values).all())
+
+
 class Column:
     """One column of the caller's data, full length, with the views of it that a model needs."""
 
@@ -66,7 +74,7 @@ class Column:
             if dtype.kind != "O":
                 return _BY_DTYPE_KIND.get(dtype.kind, "other")
             return self._inferred
-        if isinstance(dtype, pd.CategoricalDtype | pd.StringDtype):
+        if isinstance(dtype, (pd.CategoricalDtype, pd.StringDtype)):  # a union of them would be made anew each time
             return "factor"
         if str(dtype).startswith("dictionary"):
             return "factor"
@@ -126,6 +134,8 @@ class Column:
         if isinstance(self.dtype, np.dtype) and self.dtype.kind in "iub":
             return None
         if self.kind in ("number", "bool"):
+            if all_finite(self.numbers):
+                return None
             mask = np.isnan(self.numbers)  # nullable and arrow columns can hold NaN besides null
         elif self.kind == "factor":
             mask = self.coded[0] < 0

@@ -29,6 +29,7 @@ __all__ = [
     "check_na_action",
     "grouping_factors",
     "offset_values",
+    "ordered_terms",
     "read_formula",
     "undefined_rows",
     "unique_keys",
@@ -51,6 +52,7 @@ def build_design(
     na_action: str = "drop",
     extra_transforms: Mapping[str, Callable[..., Any]] | None = None,
     family: str | None = None,
+    learned: Mapping[str, Encoder] | None = None,
 ) -> Design:
     """Turn a formula and data into arrays.
 
@@ -78,6 +80,8 @@ def build_design(
         true/false values, a factor or text of two levels (the second is success), a comparison, or
         ``cbind(successes, failures)``, whose rows without trials are left out as those of weight zero are. Whether the
         numbers are possible for the family is not checked here.
+    learned : mapping from expression to Encoder, optional
+        Encoders that have learned from more rows than these.
 
     Returns
     -------
@@ -97,6 +101,7 @@ def build_design(
     weight, shift = per_row("weights", weights, table), per_row("offset", offset, table)
     parsed, every = with_table(parsed, table, weight, shift)
     complete, n_zero = select_rows(table, every, weight, shift, na_action)
+    complete.known = learned or {}
 
     outcome, rows = response_values(parsed, complete, family, extra)
     given = None if weight is None else np.array(rows.take(weight.values))
@@ -106,7 +111,7 @@ def build_design(
     blocks = scope(parsed.terms, lambda code: encoders[code].categorical)
     X, x_names, assign = assemble(blocks, encoders, rows)
     parts = [_random_part(part, rows, encoders, extra) for part in parsed.random]
-    terms, specs, written = _ordered(parts, covariance)
+    terms, specs, written = ordered_terms(parts, covariance)
     spec = DesignSpec(
         formula=parsed, x_names=x_names, blocks=blocks, encoders=encoders, random=specs,
         offset_column=None if shift is None else shift.column,
@@ -250,7 +255,7 @@ def _check_contrasts(contrasts: Mapping[str, str], encoders: Mapping[str, Encode
 def _random_part(
     part: RandomPart, rows: Rows, fixed: Mapping[str, Encoder], extra: Mapping[str, Callable[..., Any]]
 ) -> tuple[RandomTerm, RandomSpec]:
-    """Evaluate one random-effects term, as yet without its key."""
+    """Evaluate one random-effects term; its key is the group's name, as if no other term had the same group."""
     codes, group = fit_group(part.group, rows)
     codes_used = {code for term in part.terms for code in term}
     # Contrasts asked for by contrasts= are for the fixed effects alone, as in lme4; the rest is encoded only once.
@@ -259,11 +264,11 @@ def _random_part(
     blocks = scope(part.terms, lambda code: encoders[code].categorical)
     Z, names, _ = assemble(blocks, encoders, rows)
     name = part.group.name
-    term = RandomTerm("", name, names, group.levels, codes, Z, part.structure)
-    return term, RandomSpec("", group, names, blocks, encoders)
+    term = RandomTerm(name, name, names, group.levels, codes, Z, part.structure)
+    return term, RandomSpec(name, group, names, blocks, encoders)
 
 
-def _ordered(
+def ordered_terms(
     parts: Sequence[tuple[RandomTerm, RandomSpec]], covariance: Mapping[str, str]
 ) -> tuple[tuple[RandomTerm, ...], tuple[RandomSpec, ...], tuple[Structure, ...]]:
     """Put terms into lme4's order, name them, and give them the structures asked for.
@@ -295,8 +300,12 @@ def _ordered(
         structure = cast(Structure, covariance.get(key) or covariance.get(term.group) or term.structure)
         if len(term.names) > 1:
             written[i] = structure
-        terms.append(replace(term, key=key, structure=structure))
-        specs.append(replace(spec, key=key))
+        if key == term.key and structure == term.structure:
+            terms.append(term)
+            specs.append(spec)
+        else:
+            terms.append(replace(term, key=key, structure=structure))
+            specs.append(replace(spec, key=key))
     return tuple(terms), tuple(specs), tuple(written)
 
 

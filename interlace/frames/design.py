@@ -186,6 +186,11 @@ class Design:
         return int(self.y.size)
 
     @property
+    def has_rows(self) -> bool:
+        """Whether the rows can be read, here or where they are kept."""
+        return True
+
+    @property
     def root_of_x(self) -> FloatArray:
         """Matrix with the cross-products of X, shape (r, p); X itself, where all rows are there."""
         return self.X

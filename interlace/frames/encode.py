@@ -84,7 +84,10 @@ Encoder: TypeAlias = NumberEncoder | FactorEncoder | FormulaicEncoder
 
 
 def fit_encoder(code: str, rows: Rows, contrasts: Mapping[str, str], extra: Extra) -> Encoder:
-    """Decide how an expression is encoded, learning levels, knots, means ... from ``rows``."""
+    """Decide how an expression is encoded, learning levels, knots, means ... from ``rows``, if it is not known."""
+    known: Encoder | None = rows.known.get(code)
+    if known is not None:
+        return known
     expression = inspect(code)
     kind = expression.kind
     if kind in ("column", "levels"):

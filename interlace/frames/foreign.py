@@ -62,7 +62,8 @@ def narwhals_frame(data: Any, what: str) -> Any:
     try:
         return nw.from_native(data, eager_only=True)
     except TypeError:
-        lazy = " It is lazy: call .collect() first." if hasattr(data, "collect") else ""
+        steps = (name for name in ("collect", "compute", "to_table", "df") if hasattr(data, name))
+        lazy = next((f" It is lazy: call .{name}() first." for name in steps), "")
         raise TypeError(
             f"{what} must be a pandas, polars or pyarrow data frame, or a dict of columns, "
             f"not {type(data).__module__}.{type(data).__name__}.{lazy}"
@@ -86,6 +87,9 @@ def narwhals_series(series: Any) -> pd.Series[Any]:
     if dtype.is_decimal():
         series = series.cast(nw.Float64)
         dtype = series.dtype
+    if dtype.is_integer() and series.null_count():  # floats would take large numbers of neighbors for the same
+        missing = series.is_null().to_numpy()
+        return pd.Series(pd.arrays.IntegerArray(np.array(series.fill_null(0).to_numpy()), np.array(missing)))
     if dtype.is_numeric() or (isinstance(dtype, nw.Boolean) and not series.null_count()):
         return pd.Series(np.array(series.to_numpy()))
     values = _by_arrow(series)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from interlace.errors import DataError
-from interlace.frames.adapt import Column, Table
+from interlace.frames.adapt import Column, Table, all_finite
 from interlace.frames.evaluate import Expression, evaluate, whole_numbers
 from interlace.frames.levels import compact, match_levels
 from interlace.typing import BoolArray, FloatArray, IntArray
@@ -39,7 +39,7 @@ def missing_rows(table: Table, names: Iterable[str]) -> tuple[BoolArray | None, 
 
 def refuse_infinite(values: FloatArray, what: str) -> None:
     """Infinite values make every estimate meaningless: name where they are."""
-    if not np.isfinite(values).all():
+    if not all_finite(values):
         bad = np.isinf(values)
         count = int(bad.sum())
         if count:
@@ -55,6 +55,8 @@ class Rows:
         self.n = table.n if chosen is None else len(chosen)
         #: Matrices that formulaic made of these very rows while it learned from them.
         self.learned: dict[tuple[str, bool], FloatArray] = {}
+        #: Encoders of expressions that have learned from all rows, where these are only some of them.
+        self.known: Mapping[str, Any] = {}
         self._numbers: dict[str, FloatArray] = {}
         self._factors: dict[str, tuple[IntArray, pd.Index[Any]]] = {}
 

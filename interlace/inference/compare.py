@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interlace.core.probes import difference_error as error_of_difference
 from interlace.errors import DataError, ModelError
 from interlace.estimate.glmm_state import GlmmState
 from interlace.estimate.lmm import fit_problem
@@ -26,7 +28,15 @@ from interlace.prediction.simulate import draws
 if TYPE_CHECKING:
     from interlace.typing import FloatArray, IntArray
 
-__all__ = ["Comparison", "Simulated", "check_comparable", "compare", "simulated_ratios", "with_one_criterion"]
+__all__ = [
+    "Comparison",
+    "Simulated",
+    "check_comparable",
+    "compare",
+    "difference_error",
+    "simulated_ratios",
+    "with_one_criterion",
+]
 
 #: Numbers that the simulated responses of one round may hold.
 _ROUND = 1_000_000
@@ -52,12 +62,15 @@ class Comparison:
     criterion : ndarray, shape (m,)
         -2 log(likelihood), restricted where all fits are by REML.
     nobs : int
+    monte_carlo : ndarray, shape (m - 1,)
+        Standard error of each statistic due to random probes; zero for exact criteria.
     """
 
     order: IntArray
     n_params: IntArray
     criterion: FloatArray
     nobs: int
+    monte_carlo: FloatArray
 
     @property
     def aic(self) -> FloatArray:
@@ -102,11 +115,40 @@ def compare(states: Sequence[State]) -> Comparison:
     Returns
     -------
     Comparison
+
+    Raises
+    ------
+    ModelError
+        The log-determinants of two fits were estimated with different random probes.
     """
     n_params = np.array([len(s.beta) + len(s.theta) + s.n_extra for s in states], dtype=np.int64)
     order = np.argsort(n_params, kind="stable")
     criterion = np.array([s.criterion for s in states])
-    return Comparison(order, n_params[order], criterion[order], states[0].problem.design.n)
+    in_order = [states[i] for i in order]
+    errors = np.array([difference_error(a, b) for a, b in pairwise(in_order)], dtype=np.float64)
+    return Comparison(order, n_params[order], criterion[order], states[0].problem.design.n, errors)
+
+
+def difference_error(a: State, b: State) -> float:
+    """Standard error of the difference of two criteria due to random probes, 0 for exact ones.
+
+    Parameters
+    ----------
+    a, b : FitState or GlmmState
+
+    Raises
+    ------
+    ModelError
+        Without common probes a difference is not accurate enough.
+    """
+    first, second = a.opt.monte_carlo, b.opt.monte_carlo
+    if first is not None and second is not None and first.probes.seed != second.probes.seed:
+        raise ModelError(
+            f"the criteria were estimated with random probes of different seeds ({first.probes.seed} and "
+            f"{second.probes.seed}), so that their difference has the errors of both: fit both with the same "
+            "Control(seed=...)"
+        )
+    return error_of_difference(first, second)
 
 
 def check_comparable(states: Sequence[State], names: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from interlace.core.covariance import entries
-from interlace.core.crossproducts import CrossProducts
+from interlace.core.rebased import rebased
 from interlace.core.scaling import TermBasis
 from interlace.core.terms import theta_slices
 from interlace.estimate.glmm_problem import GlmmProblem
@@ -101,7 +101,14 @@ def _rotated(problem: P, number: int, Q: FloatArray) -> P:
     """Multiply the inner columns of a term by Q."""
     if isinstance(problem, LinearProblem):
         rows = problem.rows.changed(lambda part: replace(part, Z=_columns(problem, part.Z, number, Q)))
-        return replace(problem, rows=rows, cp=CrossProducts.from_chunks(problem.structure, rows.chunks()))
+        cp = problem.cp
+        for i, block in enumerate(problem.structure.blocks):
+            for member, where in block.members:
+                if member == number:
+                    whole = np.eye(block.k)
+                    whole[where, where] = Q
+                    cp = rebased(cp, i, whole)
+        return replace(problem, rows=rows, cp=cp)
     assert isinstance(problem, GlmmProblem)
     return replace(problem, Z=_columns(problem, problem.Z, number, Q))
 

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interlace.core.probes import difference_error as error_of_difference
 from interlace.estimate.state import State
 from interlace.frames.names import display
 from interlace.frames.terms import scope
+from interlace.inference.compare import difference_error
 from interlace.inference.contrasts import chi_square_p_value
 from interlace.inference.submodels import (
     deletable,
@@ -54,6 +56,8 @@ class Deletions:
     df : ndarray of int64, shape (r,)
         Parameters that were taken away.
     converged : ndarray of bool, shape (r,)
+    monte_carlo : ndarray, shape (r,)
+        Standard error of each difference due to random probes; zero for exact criteria.
     """
 
     labels: tuple[str, ...]
@@ -62,6 +66,7 @@ class Deletions:
     criterion: FloatArray
     df: IntArray
     converged: BoolArray
+    monte_carlo: FloatArray
 
     @property
     def statistic(self) -> FloatArray:
@@ -168,15 +173,17 @@ def fixed_deletions(state: State) -> Deletions:
     return _deletions(state, [_effects([one]) for one in gone], found)
 
 
-def _fit(state: State, design: Design) -> tuple[float, int, bool]:
-    """Criterion, number of parameters and whether the optimizer converged, of another design."""
+def _fit(state: State, design: Design) -> tuple[float, int, bool, float]:
+    """Criterion, number of parameters, whether the optimizer converged, Monte Carlo error; of another design."""
     if not design.terms:
-        return without_random(state), len(state.beta) + state.n_extra, True
+        error = error_of_difference(state.opt.monte_carlo, None)
+        return without_random(state), len(state.beta) + state.n_extra, True, error
     fit = fit_again(state, design)
-    return fit.criterion, len(fit.beta) + len(fit.theta) + fit.n_extra, fit.opt.converged
+    n_params = len(fit.beta) + len(fit.theta) + fit.n_extra
+    return fit.criterion, n_params, fit.opt.converged, difference_error(state, fit)
 
 
-def _deletions(state: State, labels: Sequence[str], found: Sequence[tuple[float, int, bool]]) -> Deletions:
+def _deletions(state: State, labels: Sequence[str], found: Sequence[tuple[float, int, bool, float]]) -> Deletions:
     n_params = len(state.beta) + len(state.theta) + state.n_extra
     return Deletions(
         labels=tuple(labels),
@@ -185,6 +192,7 @@ def _deletions(state: State, labels: Sequence[str], found: Sequence[tuple[float,
         criterion=np.array([one[0] for one in found], dtype=np.float64),
         df=n_params - np.array([one[1] for one in found], dtype=np.int64),
         converged=np.array([one[2] for one in found], dtype=np.bool_),
+        monte_carlo=np.array([one[3] for one in found], dtype=np.float64),
     )
 
 

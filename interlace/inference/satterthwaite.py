@@ -77,7 +77,7 @@ def satterthwaite(state: FitState) -> Sensitivity:
     1e-8 in the degrees of freedom (1e-6 with CHOLMOD, where the first derivatives themselves hold differences).
     """
     structure = state.problem.structure
-    affordable = not structure.storage.cholmod and gigabytes_needed(structure, structure.n_theta) < _AFFORDABLE
+    affordable = not structure.storage.whole and gigabytes_needed(structure, structure.n_theta) < _AFFORDABLE
     with blas.limited(structure.m):
         found = exactly(state) if affordable else by_differences(state)
     return _sensitivity(state, found)

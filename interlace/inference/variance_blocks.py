@@ -113,7 +113,7 @@ def _flat_size(structure: Structure) -> int:
 def _flat_objective(problem: LinearProblem) -> Objective:
     """Objective on cross-products with a single leading block and no CHOLMOD."""
     structure = problem.structure
-    if structure.n_chain == 1 and not structure.storage.cholmod:
+    if structure.n_chain == 1 and not structure.storage.whole:
         return Objective(problem.cp, reml=problem.reml)
     large = structure.blocks[0].size * _flat_size(structure) > _DENSE
     flat = Structure(structure.blocks, 1, {}, structure.p, structure.n_theta, LeadingStorage(sparse=large))

@@ -18,7 +18,7 @@ from interlace.frames.levels import level_text
 from interlace.frames.newdata import new_rows
 from interlace.frames.parse import parse
 from interlace.inference import wald
-from interlace.prediction.response import has_mean, response_model
+from interlace.prediction.response import distribution, has_mean
 from interlace.prediction.uncertainty import degrees_of_freedom, predictors, variances
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def predict(
     1    303.74
     Name: fit, dtype: float64
     """
-    model = response_model(state)
+    model = distribution(state)
     _check_choices(model, type, interval)
     columns = chosen_effects(state, include_re=include_re, re_formula=re_formula)
     rows = prediction_rows(state, newdata, columns)
@@ -140,7 +140,7 @@ def means(model: WorkingModel, eta: FloatArray) -> FloatArray:
     >>> import interlace, numpy as np
     >>> df = interlace.datasets.load("cbpp")
     >>> result = interlace.glmer("incidence / size ~ period", df, "binomial", groups="herd", weights="size")
-    >>> means(response_model(result.state), np.array([0.0, 2.0])).round(3)
+    >>> means(distribution(result.state), np.array([0.0, 2.0])).round(3)
     array([0.5  , 0.881])
     """
     with np.errstate(all="ignore"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from interlace.estimate.state import State
     from interlace.typing import BoolArray, FloatArray
 
-__all__ = ["has_mean", "linear_predictor", "response_model"]
+__all__ = ["distribution", "has_mean", "linear_predictor", "response_model"]
 
 
 def response_model(state: State) -> WorkingModel:
@@ -43,6 +43,21 @@ def response_model(state: State) -> WorkingModel:
     design = state.problem.design
     weights = np.ones(design.y.size) if design.weights is None else design.weights
     return WorkingModel(Gaussian(), Identity(), design.y, weights)
+
+
+def distribution(state: State) -> WorkingModel:
+    """Family and link of the response; a linear model has no rows in it, which some fits do not keep.
+
+    Examples
+    --------
+    >>> import interlace
+    >>> result = interlace.fit("Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy"))
+    >>> distribution(result.state).link.name
+    'identity'
+    """
+    if isinstance(state, GlmmState):
+        return state.model
+    return WorkingModel(Gaussian(), Identity(), np.empty(0), np.empty(0))
 
 
 def linear_predictor(state: State) -> FloatArray:

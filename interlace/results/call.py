@@ -209,7 +209,7 @@ def design_of(call: ModelCall) -> Design:
         raise TypeError(
             "data must be a pandas, polars or pyarrow data frame, or a dict of columns, here: only interlace.fit reads "
             "files and lazy frames in batches, because linear models need nothing but sums over the rows. Pass "
-            "pandas.read_parquet(...) or .collect() of a lazy frame, if it fits in memory, or a sample of the rows"
+            "pandas.read_parquet(...), or .collect() or .compute() of a lazy frame, if it fits in memory, or a sample"
         )
     return build_design(
         call.formula,

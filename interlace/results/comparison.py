@@ -67,8 +67,9 @@ def anova(
     -------
     DataFrame
         A row for each model, by their numbers of parameters, with columns ``npar``, ``AIC``, ``BIC``, ``logLik``,
-        ``deviance`` (-2 logLik), ``Chisq``, ``Df``, ``Pr(>Chisq)``, and ``Pr(boot)`` for the bootstrap. The tests are
-        against the row before. ``attrs["note"]`` says what was fitted again, ``attrs["formulas"]`` what the rows are.
+        ``deviance`` (-2 logLik), ``Chisq``, ``Df``, ``Pr(>Chisq)``, ``MC error`` (standard error of ``Chisq`` where
+        log-determinants were estimated with random probes), and ``Pr(boot)`` for the bootstrap. The tests are against
+        the row before. ``attrs["note"]`` says what was fitted again, ``attrs["formulas"]`` what the rows are.
 
     Raises
     ------
@@ -120,6 +121,8 @@ def anova(
         "Pr(>Chisq)": np.append(np.nan, found.p_values),
     }
     rows = [labels[i] for i in found.order]
+    if found.monte_carlo.any():
+        columns["MC error"] = np.append(np.nan, found.monte_carlo)
     if test == "bootstrap":
         columns["Pr(boot)"] = _bootstrap([states[i] for i in found.order], found, rows, nsim, seed, n_jobs)
     table = pd.DataFrame(columns, index=pd.Index(rows, dtype=object))
@@ -243,7 +246,7 @@ def ranova(result: Members, *, reduce_terms: bool = True, boundary: bool = False
     found = random_deletions(state_of_result(result), reduce_terms=reduce_terms)
     _warn_of(found)
     criterion, n_params = np.append(found.base, found.criterion), np.append(found.n_params, found.n_params - found.df)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "npar": n_params,
             "logLik": -0.5 * criterion,
@@ -254,6 +257,7 @@ def ranova(result: Members, *, reduce_terms: bool = True, boundary: bool = False
         },
         index=pd.Index(["<none>", *found.labels], dtype=object),
     )
+    return _with_errors(table, found)
 
 
 def drop1_lrt(result: Members) -> pd.DataFrame:
@@ -301,8 +305,14 @@ def drop1_lrt(result: Members) -> pd.DataFrame:
         },
         index=pd.Index(["<none>", *found.labels], dtype=object),
     )
+    table = _with_errors(table, found)
     table.attrs = {"note": f"the fit: {_REFITTED}" if refitted else ""}
     return table
+
+
+def _with_errors(table: pd.DataFrame, found: Deletions) -> pd.DataFrame:
+    """Table with the Monte Carlo errors of the statistics, where there are any."""
+    return table.assign(**{"MC error": np.append(np.nan, found.monte_carlo)}) if found.monte_carlo.any() else table
 
 
 def _compared(

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interlace.core.solvers import DENSE, Cost
+from interlace.estimate.derived import theta_errors
 from interlace.estimate.glmm_state import GlmmState
+from interlace.estimate.state import FitState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from interlace.estimate.state import Check, State
-    from interlace.typing import FloatArray
+    from interlace.typing import FloatArray, Solver
 
-__all__ = ["Convergence", "Criteria", "convergence_record"]
+__all__ = ["Convergence", "Criteria", "MonteCarloErrors", "convergence_record"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,14 @@ class Convergence:
         Empty for a linear model. ``nAGQ``: how the integral over the random effects was approximated.
         ``lme4_criterion``, with ``nAGQ`` above 1 and no dispersion: what lme4 1.1 gives for -2 log-likelihood, which
         lacks the part that is the same for all models of the response (-2 log density at means equal to the response).
+    solver : {"dense", "cholmod", "iterative"}
+        How the system of the crossed random effects was solved; ``Control(solver=...)`` sets it.
+    costs : mapping from str to Cost
+        Estimated ``seconds`` and ``gigabytes`` of the ways that were considered.
+    reason : str
+        Why this solver.
+    monte_carlo : MonteCarloErrors or None
+        What random probes add to the errors of a fit by iteration; None for an exact one.
     """
 
     converged: bool
@@ -53,11 +64,37 @@ class Convergence:
     hessian_eigenvalues: FloatArray
     messages: tuple[str, ...]
     details: Mapping[str, float] = field(default_factory=dict)
+    solver: Solver = "dense"
+    costs: Mapping[Solver, Cost] = field(default_factory=dict)
+    reason: str = ""
+    monte_carlo: MonteCarloErrors | None = None
+
+
+@dataclass(frozen=True)
+class MonteCarloErrors:
+    """Errors of a fit whose log-determinant was estimated; they come on top of those of sampling.
+
+    Attributes
+    ----------
+    criterion : float
+        Standard error of the deviance or REML criterion.
+    theta : ndarray, shape (n_theta,)
+        Standard errors of theta.
+    probes : int
+        Number of random vectors.
+    seed : int
+    """
+
+    criterion: float
+    theta: FloatArray
+    probes: int
+    seed: int
 
 
 def convergence_record(state: State) -> Convergence:
     """Collect the optimizer's record and the messages of the checks."""
     opt = state.opt
+    plan = state.problem.plan if isinstance(state, FitState) else DENSE
     stopped = (opt.message,) if opt.message else ()
     return Convergence(
         converged=opt.converged,
@@ -69,6 +106,19 @@ def convergence_record(state: State) -> Convergence:
         hessian_eigenvalues=np.asarray(np.linalg.eigvalsh(opt.hessian), dtype=np.float64),
         messages=stopped + tuple(check.message for check in state.checks),
         details=_approximation(state) if isinstance(state, GlmmState) else {},
+        solver=plan.solver,
+        costs=plan.costs,
+        reason=plan.reason,
+        monte_carlo=_monte_carlo(state) if isinstance(state, FitState) else None,
+    )
+
+
+def _monte_carlo(state: FitState) -> MonteCarloErrors | None:
+    errors = state.opt.monte_carlo
+    if errors is None:
+        return None
+    return MonteCarloErrors(
+        errors.criterion, theta_errors(state, errors.theta_cov), errors.probes.count, errors.probes.seed
     )
 
 

@@ -20,11 +20,7 @@ was stored, and then uses the stored numbers, so that they are the same to the l
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import zipfile
-import zlib
 from dataclasses import asdict, fields, replace
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -32,14 +28,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from interlace.core import families, links
+from interlace.core import archive, families, links
 from interlace.core.families import NegativeBinomial
+from interlace.core.iterative_fit import with_probes
 from interlace.core.optsummary import OptSummary
+from interlace.core.probes import MonteCarlo, Probes
 from interlace.errors import DataError, InterlaceError
 from interlace.estimate.control import Control
-from interlace.estimate.glmm import prepare_glmm, state_at
+from interlace.estimate.glmm import prepare_glmm
+from interlace.estimate.glmm import state_at as glmm_state_at
 from interlace.estimate.glmm_state import GlmmState
-from interlace.estimate.lmm import at_theta
+from interlace.estimate.lmm import prepare, state_at
 from interlace.estimate.problem import KnownMeans
 from interlace.estimate.state import Check, FitState, State
 from interlace.frames.select import numeric_values
@@ -52,10 +51,9 @@ if TYPE_CHECKING:
     from interlace.frames.design import Design
     from interlace.typing import FloatArray
 
-__all__ = ["FORMAT", "VERSION", "describe_call", "library_version", "load", "restored_call", "save"]
+__all__ = ["KIND", "describe_call", "library_version", "load", "restored_call", "save"]
 
-FORMAT = "interlace-result"
-VERSION = 1
+KIND = archive.Kind("interlace-result", 1, "a result saved by interlace", "save the fit again")
 #: Largest relative difference between the stored criterion and the one found again.
 _AGREEMENT = 1e-6
 _CALL_TEXTS = ("optimizer", "covariance", "contrasts", "na_action")
@@ -63,6 +61,7 @@ _CALL_TEXTS_OF_FIT, _CALL_TEXTS_OF_GLMER = ("df_method",), ("nAGQ", "free_theta"
 _STATE_ARRAYS = ("theta", "beta", "beta_cov", "fixed", "fitted")
 _OPT_SCALARS = ("optimizer", "value", "converged", "iterations", "evaluations", "restarts", "message")
 _OPT_ARRAYS = ("gradient", "hessian")
+_PROBE_ARRAYS = ("values", "theta_cov")
 
 
 def save(state: State, call: ModelCall, path: str | os.PathLike[str]) -> None:
@@ -83,22 +82,9 @@ def save(state: State, call: ModelCall, path: str | os.PathLike[str]) -> None:
     arrays: Arrays = {}
     meta = _describe(state, call, arrays)
     try:
-        text = json.dumps(meta, indent=1)
+        archive.write(name, KIND, meta, arrays)
     except TypeError as error:
         raise DataError(f"an argument of the fit cannot be saved as text: {error}") from error
-    packed = io.BytesIO()
-    np.savez(packed, allow_pickle=False, **{_member(i): value for i, value in enumerate(arrays.values())})
-    order = json.dumps(list(arrays))
-    # Level 1: numbers compress hardly better at higher ones, and take up to ten times as long.
-    with zipfile.ZipFile(name, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("meta.json", text)
-        archive.writestr("arrays.json", order)
-        archive.writestr("arrays.npz", packed.getvalue())
-
-
-def _member(i: int) -> str:
-    """Name of an array within the archive: column names may hold characters that file names may not."""
-    return f"a{i}"
 
 
 def _describe(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
@@ -111,11 +97,11 @@ def _describe(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
     arrays |= {f"modes|{i}": modes for i, modes in enumerate(state.modes)}
     arrays |= {f"opt|{name}": getattr(state.opt, name) for name in _OPT_ARRAYS}
     arrays["response"] = design.y
+    if state.opt.monte_carlo is not None:
+        arrays |= {f"probes|{name}": getattr(state.opt.monte_carlo, name) for name in _PROBE_ARRAYS}
     if isinstance(state, GlmmState):
         arrays |= {"opt|x": state.opt.x, "state|eta": state.eta}
     return {
-        "format": FORMAT,
-        "version": VERSION,
         "interlace": library_version(),
         **described,
         "columns": columns,
@@ -125,6 +111,7 @@ def _describe(state: State, call: ModelCall, arrays: Arrays) -> dict[str, Any]:
             "sigma": state.sigma,
             "criterion": state.criterion,
             "opt": {name: getattr(state.opt, name) for name in _OPT_SCALARS},
+            "probes": None if state.opt.monte_carlo is None else asdict(state.opt.monte_carlo.probes),
             "checks": [asdict(check) for check in state.checks],
         },
     }
@@ -250,45 +237,13 @@ def load(path: str | os.PathLike[str]) -> tuple[FitState | GlmmState, FitCall | 
     DataError
         The file is not one of ours, is damaged, or was written by a later version.
     """
-    meta, arrays = _read(path)
+    meta, arrays = archive.read(path, KIND)
     try:
         return _rebuild(meta, arrays)
     except InterlaceError:
         raise
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
-    """Read the two parts of a file, after a look at its format and version."""
-    name = os.fsdecode(path)
-    try:
-        with zipfile.ZipFile(name) as archive:
-            meta = json.loads(archive.read("meta.json"))
-            if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-                raise DataError(f"{name!r} is not a result saved by interlace")
-            if meta.get("version") != VERSION:
-                raise DataError(
-                    f"{name!r} has format version {meta.get('version')!r} (written by interlace "
-                    f"{meta.get('interlace')}); this version reads {VERSION}: update interlace, or save the fit again"
-                )
-            order = json.loads(archive.read("arrays.json"))
-            with np.load(io.BytesIO(archive.read("arrays.npz")), allow_pickle=False) as packed:
-                return meta, {key: packed[_member(i)] for i, key in enumerate(order)}
-    except zipfile.BadZipFile as error:
-        if zipfile.is_zipfile(name):
-            raise _damaged(path, error) from error
-        raise DataError(f"{name!r} is not a result saved by interlace") from error
-    except KeyError as error:
-        raise DataError(f"{name!r} is not a result saved by interlace: {error}") from error
-    except (ValueError, EOFError, zlib.error) as error:
-        if isinstance(error, InterlaceError):
-            raise
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: str | os.PathLike[str], error: Exception) -> DataError:
-    return DataError(f"{os.fsdecode(path)!r} is damaged and cannot be read ({type(error).__name__}: {error})")
+        raise KIND.damaged(path, error) from error
 
 
 def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState | GlmmState, FitCall | GlmerCall]:
@@ -299,15 +254,24 @@ def _rebuild(meta: dict[str, Any], arrays: Arrays) -> tuple[FitState | GlmmState
     design = _with_response(design_of(call), arrays["response"], meta["n_zero_weight"])
     if isinstance(call, GlmerCall):
         return _rebuild_glmm(call, design, meta["estimates"], arrays), call
-    state = at_theta(design, arrays["state|theta"], reml=call.method == "REML", control=call.control)
+    problem = prepare(design, reml=call.method == "REML", control=call.control)
+    described = meta["estimates"].get("probes")
+    if described is not None:
+        cp = with_probes(problem.cp, _probes(described))
+        problem = replace(problem, cp=cp, structure=cp.structure)
+    state = state_at(problem, arrays["state|theta"])
     stored = _stored(state, meta["estimates"], arrays)
     means = KnownMeans(stored.pop("fixed"), stored.pop("fitted"))
     return replace(state, **stored, means=means, beta_cov=arrays["state|beta_cov"]), call
 
 
+def _probes(described: dict[str, Any]) -> Probes:
+    return Probes(**{**described, "reference": tuple(described["reference"])})
+
+
 def _rebuild_glmm(call: GlmerCall, design: Design, estimates: dict[str, Any], arrays: Arrays) -> GlmmState:
     problem = prepare_glmm(design, *call.resolved(), nodes=call.nAGQ, free_theta=call.free_theta, control=call.control)
-    state = state_at(problem, arrays["opt|x"])
+    state = glmm_state_at(problem, arrays["opt|x"])
     state = replace(state, **_stored(state, estimates, arrays), eta=arrays["state|eta"])
     vars(state)["beta_cov"] = arrays["state|beta_cov"]  # where cached_property looks first
     return state
@@ -331,6 +295,9 @@ def _stored(state: State, estimates: dict[str, Any], arrays: Arrays) -> dict[str
         )
     stored: dict[str, Any] = {name: arrays[f"state|{name}"] for name in _STATE_ARRAYS if name != "beta_cov"}
     optimizer: dict[str, Any] = {name: arrays[f"opt|{name}"] for name in _OPT_ARRAYS}
+    described = estimates.get("probes")  # files of versions that had no iteration lack it
+    if described is not None:
+        optimizer["monte_carlo"] = MonteCarlo(_probes(described), *(arrays[f"probes|{name}"] for name in _PROBE_ARRAYS))
     return stored | {
         "sigma": float(estimates["sigma"]),
         "criterion": criterion,

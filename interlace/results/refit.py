@@ -37,7 +37,7 @@ def refitted_glmm(state: GlmmState, call: GlmerCall, y: ArrayLike) -> GlmmState:
 
 def new_response(state: State, call: ModelCall, y: ArrayLike) -> FloatArray:
     """Values for the rows in use, shape (n,), from values for these or for all rows of the original data."""
-    n, rows = len(state.fitted), state.problem.design.rows
+    n, rows = state.problem.design.n, state.problem.design.rows
     plain = isinstance(y, np.ndarray) and y.dtype == np.float64 and y.ndim == 1
     values = np.array(y, dtype=np.float64) if plain else numeric_values("the new response", y)
     if isinstance(y, pd.Series):

@@ -20,6 +20,7 @@ from interlace.results.text import abbreviate, align, p_value, significant
 from interlace.results.varcorr import correlations, variance_table
 
 if TYPE_CHECKING:
+    from interlace.estimate.state import State
     from interlace.results.members import Members
     from interlace.results.varcorr import VarianceTable
     from interlace.typing import FloatArray
@@ -94,15 +95,18 @@ class Summary:
         return [
             "\n".join(head),
             self._criteria(),
-            "Scaled residuals:\n" + _row(self.tables["residuals"], [f"{v:.4f}" for v in self._quantiles()]),
+            self._residuals(),
             f"Random effects:\n{random}\nNumber of obs: {self.nobs}, groups: {groups}",
             _fixed_text(self.tables["fixed"]),
             _correlation_text(self.tables["correlation"]),
             "\n".join(textwrap.fill(note, 100, subsequent_indent="  ") for note in self.notes),
         ]
 
-    def _quantiles(self) -> FloatArray:
-        return np.asarray(self.tables["residuals"].to_numpy(dtype=float)[0])
+    def _residuals(self) -> str:
+        if "residuals" not in self.tables:
+            return ""
+        quantiles = self.tables["residuals"].to_numpy(dtype=float)[0]
+        return "Scaled residuals:\n" + _row(self.tables["residuals"], [f"{v:.4f}" for v in quantiles])
 
     def _criteria(self) -> str:
         table = self.tables["criteria"]
@@ -160,7 +164,10 @@ def summarize(result: Members) -> Summary:
     headings = _Z_HEADINGS if result.call.df_method == "normal" else _T_HEADINGS
     fixed = coefficient_table(result)[list(headings)].rename(columns=headings)
     names = coefficient_names(state)
-    quantiles = np.quantile(residuals(state, "pearson", scaled=True), [0, 0.25, 0.5, 0.75, 1])
+    of_rows = {}
+    if design.has_rows:
+        quantiles = np.quantile(residuals(state, "pearson", scaled=True), [0, 0.25, 0.5, 0.75, 1])
+        of_rows = {"residuals": pd.DataFrame([quantiles], columns=["Min", "1Q", "Median", "3Q", "Max"])}
     variances = variance_table(state)
     criteria = {"AIC": result.aic, "BIC": result.bic, "logLik": result.llf}
     criteria |= {wording.criterion: state.criterion, "df.resid": result.df_resid}
@@ -169,7 +176,7 @@ def summarize(result: Members) -> Summary:
         formula=design.formula,
         tables={
             "criteria": pd.DataFrame([criteria]),
-            "residuals": pd.DataFrame([quantiles], columns=["Min", "1Q", "Median", "3Q", "Max"]),
+            **of_rows,
             "random": variances.frame(),
             "fixed": fixed,
             "correlation": pd.DataFrame(correlations(state.beta_cov), index=names, columns=names),
@@ -209,7 +216,20 @@ def _wording(result: Members) -> _Wording:
     if isinstance(state, GlmmState):
         return _generalized(result, state)
     method = "REML" if state.reml else "maximum likelihood"
-    return _Wording(f"Linear mixed model fit by {method}", "REML criterion" if state.reml else "deviance")
+    criterion = "REML criterion" if state.reml else "deviance"
+    return _Wording(f"Linear mixed model fit by {method}", criterion, notes=_monte_carlo(state, criterion))
+
+
+def _monte_carlo(state: State, criterion: str) -> tuple[str, ...]:
+    """What there is to know of a criterion that random probes were used for."""
+    errors = state.opt.monte_carlo
+    if errors is None:
+        return ()
+    return (
+        f"Solved by iteration; the log-determinant in the {criterion} was estimated with {errors.probes.count} random "
+        f"probes (seed {errors.probes.seed}), Monte Carlo error {errors.criterion:.2g}. Coefficients and modes given "
+        "the variances are exact.",
+    )
 
 
 def _generalized(result: Members, state: GlmmState) -> _Wording:

@@ -18,7 +18,7 @@ import pytest
 import interlace
 from interlace.core import cholmod, posterior, sparse_cholesky
 from interlace.core.boundary import find_escape
-from interlace.core.cholmod import SparseObjective, worth_it
+from interlace.core.cholmod import SparseObjective, work
 from interlace.core.crossproducts import CrossProducts
 from interlace.core.objective import Objective
 from interlace.core.optimize import Settings, minimize
@@ -185,4 +185,4 @@ def test_without_scikit_sparse_nothing_is_asked_of_it(monkeypatch: pytest.Monkey
     monkeypatch.setattr(cholmod, "CONSIDERED_FROM", 1)
     monkeypatch.setattr(cholmod, "available", lambda: False)
     structure, rows = random_problem(np.random.default_rng(0), "crossed").layout()
-    assert not worth_it(structure, rows.codes)
+    assert work(structure, rows.codes) is None

@@ -12,6 +12,7 @@ from interlace.core.crossproducts import CrossProducts, Rows, group_products
 from interlace.core.schur import SparseMap
 from interlace.core.structure import Structure
 from tests.problems import KINDS, Array, random_problem
+from tests.products import assert_same
 
 CASES = [(k, s) for k in KINDS for s in (False, True) if not (s and k in ("one", "slopes", "split"))]
 every_case = pytest.mark.parametrize(("kind", "sparse"), CASES)
@@ -31,17 +32,6 @@ def wide(structure: Structure, rows: Rows, i: int) -> Array:
 
 def part(rows: Rows, where: Array | slice) -> Rows:
     return Rows([c[where] for c in rows.codes], [z[where] for z in rows.Z], rows.Xy[where])
-
-
-def assert_same(a: CrossProducts, b: CrossProducts, **tolerance: float) -> None:
-    assert a.n == b.n
-    assert a.log_weights == pytest.approx(b.log_weights, abs=1e-9)
-    assert a.P.keys() == b.P.keys()
-    pairs = [*zip(a.A, b.A, strict=True), *((a.P[k], b.P[k]) for k in a.P), *zip(a.C, b.C, strict=True), (a.S, b.S)]
-    if a.Cz is not None:
-        pairs.append((a.Cz.toarray(), b.Cz.toarray()))
-    for left, right in pairs:
-        np.testing.assert_allclose(left, right, **{"rtol": 1e-10, "atol": 1e-10, **tolerance})
 
 
 @every_case
@@ -104,11 +94,22 @@ def test_a_new_response_changes_only_its_column(kind, sparse):
 
 def test_different_structures_are_refused():
     structure, rows = layout("slopes", False)
-    same_shape, _ = layout("slopes", False)
-    a, b = CrossProducts.from_rows(structure, rows), CrossProducts.from_rows(same_shape, rows)
+    less = replace(structure, p=structure.p - 1)
+    a, b = (
+        CrossProducts.from_rows(structure, rows),
+        CrossProducts.from_rows(less, replace(rows, Xy=rows.Xy[:, 1:])),
+    )
     for operation in (lambda: a + b, lambda: a - b):
         with pytest.raises(ValueError, match="different structures cannot be combined"):
             operation()
+
+
+def test_equal_structures_go_together():
+    (structure, rows), (same, _) = layout("mixed", False), layout("mixed", False)
+    a, b = CrossProducts.from_rows(structure, rows), CrossProducts.from_rows(same, rows)
+    assert_same(a + b - a, b)
+    with pytest.raises(ValueError, match="72 rows cannot be taken out of those of 71"):
+        CrossProducts.from_rows(structure, part(rows, slice(1, None))) - b
 
 
 def test_no_chunks_are_refused():

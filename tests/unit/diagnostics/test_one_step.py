@@ -10,7 +10,7 @@ import interlace
 from interlace.diagnostics import one_step
 from interlace.diagnostics.one_step import one_step_deletions
 from interlace.diagnostics.units import units_of
-from interlace.estimate import problem
+from interlace.estimate.control import Control
 from interlace.estimate.lmm import at_theta
 from tests.unit.core.test_cholmod import interface  # noqa: F401  (a fixture)
 from tests.unit.diagnostics.dense import dense
@@ -66,10 +66,9 @@ def test_least_squares_on_the_rows_left(models, name, way, large, monkeypatch):
 
 @pytest.mark.parametrize("large", [400, 3])
 def test_with_cholmod(models, interface, large, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(problem, "worth_it", lambda structure, codes: True)
     monkeypatch.setattr(one_step, "_LARGE", large)
     fitted = models["crossed"].state
-    state = at_theta(fitted.problem.design, fitted.theta, reml=True)
+    state = at_theta(fitted.problem.design, fitted.theta, reml=True, control=Control(solver="cholmod"))
     assert state.problem.structure.storage.cholmod
     check(state, units_of(state).rows[:5])
     check(state, units_of(state, "sample").rows)

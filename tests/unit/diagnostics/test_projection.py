@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from interlace.core import cholmod
 from interlace.diagnostics.projection import Projection
-from interlace.estimate import problem
+from interlace.estimate.control import Control
 from interlace.estimate.lmm import at_theta
 from tests.unit.core.test_cholmod import interface  # noqa: F401  (a fixture)
 from tests.unit.diagnostics.dense import dense
@@ -39,10 +39,9 @@ def test_as_dense_matrices(models, name):
     check(models[name].state)
 
 
-def test_as_dense_matrices_with_cholmod(models, interface, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(problem, "worth_it", lambda structure, codes: True)
+def test_as_dense_matrices_with_cholmod(models, interface):  # noqa: F811
     fitted = models["crossed"].state
-    state = at_theta(fitted.problem.design, fitted.theta, reml=True)
+    state = at_theta(fitted.problem.design, fitted.theta, reml=True, control=Control(solver="cholmod"))
     assert state.problem.structure.storage.cholmod
     assert isinstance(state.elimination(), cholmod.SparseElimination)
     check(state)

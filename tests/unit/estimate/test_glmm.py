@@ -212,6 +212,29 @@ def test_standard_errors_are_those_of_the_numerical_hessian(nodes):
     np.testing.assert_allclose(state.beta_cov, back @ inverse @ back.T, rtol=1e-3)
 
 
+@pytest.mark.parametrize("nodes", [1, 9])
+def test_second_derivatives_have_nine_digits(nodes):
+    """Differences of sixth order at steps of two sizes, extrapolated."""
+    state = cbpp(nodes=nodes)
+    deviance = target(state.problem)
+
+    def slope(x):
+        return deviance.derivatives(deviance.at(x)).gradient
+
+    def differences(h):
+        units = h / np.sqrt(np.diagonal(state.opt.hessian))
+        weights = {1: 45.0, 2: -9.0, 3: 1.0}
+        rows = [
+            sum(w * (slope(state.opt.x + k * e) - slope(state.opt.x - k * e)) for k, w in weights.items())
+            for e in np.diag(units)
+        ]
+        return np.array(rows) / (60.0 * units[:, None])
+
+    H = (64.0 * differences(0.02) - differences(0.04)) / 63.0
+    scale = np.sqrt(np.outer(np.diagonal(H), np.diagonal(H)))
+    assert np.abs((curvature(state) - 0.5 * (H + H.T)) / scale).max() < 1e-9
+
+
 def test_standard_errors_of_nagq_0_are_given_theta():
     state = cbpp(nodes=0)
     H = state.elimination()

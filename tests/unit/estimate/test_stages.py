@@ -127,6 +127,15 @@ def test_refit_is_a_fresh_fit(kind):
     assert lmm.at_theta(old.problem.design, old.theta, reml=True).criterion == pytest.approx(criterion, abs=1e-8)
 
 
+def test_means_of_the_rows_are_formed_when_asked_for():
+    state = lmm.fit_design(design_of("slopes"), reml=True)
+    assert "fitted" not in vars(state.means)
+    refitted = lmm.refit_response(state, state.problem.design.y[::-1].copy())
+    assert "fitted" not in vars(state.means)
+    assert_state_is_dense(refitted)
+    assert refitted.fitted is refitted.fitted
+
+
 def sd_scale(kind: str, **changes):
     """Fit after changes to the frame, and the plain fit."""
     problem = random_problem(np.random.default_rng([zlib.crc32(kind.encode()), 0, 11]), kind)

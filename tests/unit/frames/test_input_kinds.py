@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from interlace.errors import DataError
 from interlace.frames.build import build_design
 from interlace.frames.newdata import new_rows
 
@@ -322,6 +323,20 @@ def test_huge_and_tiny_scales_pass_through():
         design = build_design("y ~ x + (x | g)", data.assign(y=data.y * scale, x=data.x * scale))
         np.testing.assert_array_equal(design.X[:, 1], data.x * scale)
         np.testing.assert_array_equal(design.y, data.y * scale)
+
+
+@pytest.mark.parametrize("size", [1e200, 1e308])
+@pytest.mark.parametrize(("bad", "kept"), [(np.nan, N - 1), (np.inf, None), (None, N)])
+@pytest.mark.filterwarnings("error")
+def test_numbers_whose_squares_overflow_are_finite(size, bad, kept):
+    data = base().assign(v=size * np.linspace(-1.0, 1.0, N))
+    if bad is not None:
+        data.loc[3, "v"] = bad
+    if kept is None:
+        with pytest.raises(DataError, match="'v' has 1 infinite value"):
+            build_design("y ~ v + (1 | g)", data)
+    else:
+        assert build_design("y ~ v + (1 | g)", data).n == kept
 
 
 def test_assign_names_the_term_of_each_column():
