@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from interlace.errors import DataError, FormulaError
+from interlace.errors import DataError
 from interlace.frames.adapt import Table
 from interlace.frames.build import check_na_action, offset_values, read_formula, undefined_rows, with_table
 from interlace.frames.design import DesignSpec
-from interlace.frames.encode import assemble
+from interlace.frames.encode import Encoder, assemble
 from interlace.frames.evaluate import evaluate, inspect
 from interlace.frames.grouping import code_group
-from interlace.frames.learned import is_coded_factor
 from interlace.frames.parse import Formula
 from interlace.frames.response import check_family, response_values
 from interlace.frames.rows import Rows, missing_rows
 from interlace.frames.select import PerRow, per_row, select_rows
+from interlace.streaming.learn import refuse_neighbors
+from interlace.streaming.parts import Part, Readable
 from interlace.streaming.sources import Source
 from interlace.typing import BoolArray, FloatArray, IntArray
 
-__all__ = ["Batch", "Reader"]
+__all__ = ["Batch", "Reader", "Recipe"]
+
+T = TypeVar("T")
 
 #: Rows of a batch, and numbers in its widest matrix.
 _ROWS, _NUMBERS = 262_144, 16_000_000
@@ -71,12 +74,11 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Reader:
-    """What a model reads of a source.
+class Recipe:
+    """What a model reads of rows and makes of them; knows no source, and travels to where the rows are.
 
     Attributes
     ----------
-    source : Source
     formula : Formula
         ``.`` replaced.
     columns : tuple of str
@@ -85,20 +87,22 @@ class Reader:
         Columns.
     na_action : {"drop", "raise"}
     extra : mapping from name to function
+    learned : mapping from expression to Encoder
+        What was learned from all rows: knots, means, centers.
     """
 
-    source: Source
     formula: Formula
     columns: tuple[str, ...]
     weights: str | None
     offset: str | None
     na_action: str
     extra: Mapping[str, Callable[..., Any]] = field(repr=False)
+    learned: Mapping[str, Encoder] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(
         cls,
-        source: Source,
+        found: Sequence[str],
         formula: str,
         groups: Any,
         random: Any,
@@ -108,13 +112,13 @@ class Reader:
         contrasts: Mapping[str, str] | None,
         na_action: str,
         extra: Mapping[str, Callable[..., Any]],
-    ) -> Reader:
-        """Check a model against the columns of a source; the arguments are those of ``build_design``.
+    ) -> Recipe:
+        """Check a model against the columns of a source; the other arguments are those of ``build_design``.
 
         Raises
         ------
         FormulaError
-            An expression learns from all rows at once, or looks at other rows.
+            An expression looks at other rows, as ``lag(x)`` and possibly a function of the caller's do.
         DataError
             Weights or offset are an array, or a column is missing.
         """
@@ -127,16 +131,16 @@ class Reader:
                     f"{name} must be the name of a column where data are read in batches, not {type(given).__name__}: "
                     "make it a column of the data"
                 )
-        names = Table(dict.fromkeys(source.names, ()))
+        names = Table(dict.fromkeys(found, ()))
         parsed, used = with_table(parsed, names, per_row("weights", weights, names), per_row("offset", offset, names))
         for code in (*parsed.response.codes, *parsed.codes):
-            _refuse_learned(code)
-        columns = tuple(name for name in source.names if name in used)
-        return cls(source, parsed, columns, weights, offset, na_action, extra)
+            refuse_neighbors(code, extra)
+        columns = tuple(name for name in found if name in used)
+        return cls(parsed, columns, weights, offset, na_action, extra)
 
-    def complete(self) -> Iterator[tuple[Rows | None, int, Table]]:
+    def complete(self, source: Readable) -> Iterator[tuple[Rows | None, int, Table]]:
         """Complete rows of positive weight of each batch (None for none), how many had no weight, and the batch."""
-        for frame in self.source.batches(self.columns, _ROWS):
+        for frame in source.frames(self.columns, _ROWS):
             table = Table(frame)
             yield *self._complete(table), table
 
@@ -149,7 +153,13 @@ class Reader:
                 return None, 0
             if weight is not None and not (weight.values[whole] != 0.0).any():
                 return None, int(whole.sum())
-        return select_rows(table, self.columns, weight, shift, self.na_action)
+        rows, n_zero = select_rows(table, self.columns, weight, shift, self.na_action)
+        return self.rows(rows), n_zero
+
+    def rows(self, rows: Rows) -> Rows:
+        """Let rows know what was learned from all of them."""
+        rows.known = self.learned
+        return rows
 
     def _given(self, table: Table) -> tuple[PerRow | None, PerRow | None]:
         return per_row("weights", self.weights, table), per_row("offset", self.offset, table)
@@ -166,22 +176,25 @@ class Reader:
                 out &= ~np.isnan(evaluate(expression, rows.raw, rows.n))
             elif expression.inner is not None:
                 out &= rows.factor(rows.factor_names(expression)[0])[0] >= 0
+            elif code in self.learned:
+                for _, values in self.learned[code].pieces(rows, reduced=True):
+                    out &= ~np.isnan(values)
         return out
 
-    def batches(self, spec: DesignSpec) -> Iterator[Batch]:
+    def batches(self, source: Readable, spec: DesignSpec) -> Iterator[Batch]:
         """Rows in use, evaluated as ``spec`` says; batches without any are left out."""
-        return (batch for batch, _ in self._read(spec))
+        return (batch for batch, _ in self._read(source, spec))
 
-    def pieces(self, spec: DesignSpec) -> Iterator[tuple[pd.DataFrame, Batch]]:
+    def pieces(self, source: Readable, spec: DesignSpec) -> Iterator[tuple[pd.DataFrame, Batch]]:
         """The same, with the columns that the values come from."""
-        for batch, table in self._read(spec):
+        for batch, table in self._read(source, spec):
             places = batch.positions - batch.start
             yield pd.DataFrame({name: table.column(name).series.array.take(places) for name in self.columns}), batch
 
-    def _read(self, spec: DesignSpec) -> Iterator[tuple[Batch, Table]]:
+    def _read(self, source: Readable, spec: DesignSpec) -> Iterator[tuple[Batch, Table]]:
         size = max(1024, min(_ROWS, _NUMBERS // max(len(spec.x_names), 1)))
         start = 0
-        for frame in self.source.batches(self.columns, size):
+        for frame in source.frames(self.columns, size):
             table = Table(frame)
             rows, _ = self._complete(table)
             if rows is not None:
@@ -221,10 +234,31 @@ def _coded(spec: DesignSpec, rows: Rows) -> tuple[IntArray, ...]:
     return tuple(found[term.group.group.name] for term in spec.random)
 
 
-def _refuse_learned(code: str) -> None:
-    expression = inspect(code)
-    if expression.kind == "stateful" and not is_coded_factor(expression):
-        raise FormulaError(
-            f"{expression.label} needs all rows at once, which data read in batches do not have; make it a column of "
-            "the data first, or fit a data frame"
-        )
+@dataclass(frozen=True)
+class Reader:
+    """A recipe and the source of its rows.
+
+    Attributes
+    ----------
+    source : Source
+    recipe : Recipe
+    n_jobs : int or None
+    """
+
+    source: Source
+    recipe: Recipe
+    n_jobs: int | None = 1
+
+    def batches(self, spec: DesignSpec) -> Iterator[Batch]:
+        """All rows in use, in this process."""
+        return self.recipe.batches(self.source, spec)
+
+    def pieces(self, spec: DesignSpec) -> Iterator[tuple[pd.DataFrame, Batch]]:
+        """The same, with the columns that the values come from."""
+        return self.recipe.pieces(self.source, spec)
+
+    def total(
+        self, work: Callable[[Part], T], merge: Callable[[T, T], T], columns: Sequence[str] | None = None
+    ) -> T | None:
+        """Sum up what ``work`` finds in each part, where the part is read."""
+        return self.source.total(work, merge, self.recipe.columns if columns is None else columns, self.n_jobs)

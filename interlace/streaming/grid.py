@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
+from interlace.frames.adapt import Table
 from interlace.frames.evaluate import inspect
 from interlace.frames.learned import is_coded_factor
 from interlace.frames.parse import Formula
@@ -48,9 +52,26 @@ class GridRows:
         for name in self._names:
             if name not in factors:
                 self._add_numbers(name, rows, used)
+        self._keep(self._kept.add, rows, used, factors)
+
+    def merge(self, other: GridRows) -> None:
+        """Add later rows that another one has seen."""
+        self._too_many = self._too_many or other._too_many
+        if self._too_many or not other._n:
+            return
+        self._n += other._n
+        for name, values in other._values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + other._sums[name]
+            self._values.setdefault(name, set()).update(values)
+        rows = Rows(Table(other._kept.frame()), None)
+        factors = [name for name in self._names if name not in self._values]
+        self._keep(partial(self._kept.merge, other._kept), rows, np.ones(rows.n, dtype=np.bool_), factors)
+
+    def _keep(self, add: Callable[[Rows, BoolArray], None], rows: Rows, used: BoolArray, factors: list[str]) -> None:
+        """Keep rows with new combinations of levels, numbers of few values among them."""
         few = [name for name in self._names if name in factors or len(self._values[name]) <= _FEW]
         self._kept.combinations = {tuple(few)}
-        self._kept.add(rows, used)
+        add(rows, used)
         self._too_many = self._kept.count > _MOST
 
     def _add_numbers(self, name: str, rows: Rows, used: BoolArray) -> None:

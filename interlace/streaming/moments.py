@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,25 @@ from interlace.core.scaling import FixedBasis, Response
 from interlace.core.streams import LevelPairs, with_rows
 from interlace.core.terms import Term
 from interlace.estimate import refusals
-from interlace.frames.design import RandomTerm
+from interlace.frames.design import Design, RandomTerm
 from interlace.streaming.batches import Batch
-from interlace.typing import FloatArray
+from interlace.typing import FloatArray, Structure
 
-__all__ = ["Moments"]
+__all__ = ["Moments", "TermShape"]
+
+
+class TermShape(NamedTuple):
+    """What has to be known of a term: its factor with q levels, and k columns."""
+
+    group: str
+    q: int
+    k: int
+    structure: Structure
+
+    @classmethod
+    def of(cls, term: RandomTerm) -> TermShape:
+        """Shape of a term with its names and levels."""
+        return cls(term.group, len(term.levels), len(term.names), term.structure)
 
 
 @dataclass
@@ -25,8 +39,7 @@ class Moments:
 
     Attributes
     ----------
-    terms : tuple of RandomTerm
-        Names, levels and structures; no rows.
+    terms : tuple of TermShape
     n : int
         Rows.
     log_weights : float
@@ -44,7 +57,7 @@ class Moments:
         Largest absolute values of the columns of response, X and terms, and of weights and offset.
     """
 
-    terms: tuple[RandomTerm, ...]
+    terms: tuple[TermShape, ...]
     p: int
     n: int = 0
     log_weights: float = 0.0
@@ -60,11 +73,11 @@ class Moments:
 
     def __post_init__(self) -> None:
         self.R, self.X_root = np.empty((0, self.p + 1)), np.empty((0, self.p))
-        self.Z_roots = [np.empty((0, len(term.names))) for term in self.terms]
-        widths = [1, self.p, *(len(term.names) for term in self.terms), 1, 1]
+        self.Z_roots = [np.empty((0, term.k)) for term in self.terms]
+        widths = [1, self.p, *(term.k for term in self.terms), 1, 1]
         self.sizes = [np.zeros(width) for width in widths]
         self._factors = list({term.group: i for i, term in reversed(list(enumerate(self.terms)))}.values())[::-1]
-        self.pairs = LevelPairs(tuple(len(self.terms[i].levels) for i in self._factors))
+        self.pairs = LevelPairs(tuple(self.terms[i].q for i in self._factors))
 
     def add(self, batch: Batch) -> None:
         """Add rows."""
@@ -88,14 +101,30 @@ class Moments:
         self.Z_roots = [with_rows(root, Z) for root, Z in zip(self.Z_roots, batch.Z, strict=True)]
         self.pairs.add([batch.codes[i] for i in self._factors])
 
-    def check(self, response: str, x_names: Sequence[str], *, with_offset: bool) -> None:
-        """Refuse what cannot be identified, before anything is computed from the sums."""
-        names = [(response,), x_names, *(term.names for term in self.terms), ("weights",), ("offset",)]
+    def merge(self, other: Moments) -> None:
+        """Add the sums over other rows."""
+        if not other.n:
+            return
+        self.n += other.n
+        self.log_weights += other.log_weights
+        self.offset_sum += other.offset_sum
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.weighted = self.weighted or other.weighted
+        self.R, self.X_root = with_rows(self.R, other.R), with_rows(self.X_root, other.X_root)
+        self.Z_roots = [with_rows(*roots) for roots in zip(self.Z_roots, other.Z_roots, strict=True)]
+        self.sizes = [np.maximum(*sizes) for sizes in zip(self.sizes, other.sizes, strict=True)]
+        for codes in other.pairs.found:
+            self.pairs.add([np.ascontiguousarray(column) for column in codes.T])
+
+    def check(self, design: Design) -> None:
+        """Refuse what cannot be identified, before anything is computed from the sums; no row of it is read."""
+        terms = design.terms
+        names = [(design.response,), design.x_names, *(term.names for term in terms), ("weights",), ("offset",)]
         for columns, sizes in zip(names, self.sizes, strict=True):
             refusals.within_range(columns, sizes)
-        if not with_offset:
-            refusals.varying_response(response, self.low, self.high, self.n)
-        refusals.enough_rows(self.terms, self.n)
+        if design.offset is None:
+            refusals.varying_response(design.response, self.low, self.high, self.n)
+        refusals.enough_rows(terms, self.n)
 
     @property
     def typical_weight(self) -> float:
@@ -133,5 +162,5 @@ class Moments:
         for term, root in zip(self.terms, self.Z_roots, strict=True):
             Z = np.zeros((height, root.shape[1]))
             Z[: root.shape[0]] = root * math.sqrt(height / self.n)
-            out.append(Term(term.group, codes[term.group], Z, len(term.levels), term.structure))
+            out.append(Term(term.group, codes[term.group], Z, term.q, term.structure))
         return tuple(out)

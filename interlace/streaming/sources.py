@@ -1,40 +1,25 @@
-"""Where batches of rows come from: files, pyarrow datasets, lazy frames of polars, relations of DuckDB."""
+"""Where rows come from: files, pyarrow datasets, lazy frames of polars, relations of DuckDB, data frames of dask."""
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from interlace.errors import DataError, InterlaceError
+from interlace.errors import DataError
+from interlace.estimate.parallel import in_order
+from interlace.streaming.cluster import Partition, PartitionedFrame
+from interlace.streaming.files import Files, arrow, dataset_pieces, files_of, in_parts, is_path
+from interlace.streaming.parts import ArrowPart, Fragment, Part, gathered, told
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Source", "is_stream", "source_of"]
 
-_FORMATS = {
-    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".csv.gz": "csv", ".arrow": "ipc", ".ipc": "ipc",
-    ".feather": "feather",
-}  # fmt: skip
-
-#: Texts in CSV files that mean a missing value, to pandas too.
-_MISSING = (
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
-    "NULL", "NaN", "None", "n/a", "nan", "null",
-)  # fmt: skip
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Tell whatever fails in pyarrow, polars or DuckDB, which have classes of their own, as a ``DataError``."""
-    try:
-        yield
-    except (InterlaceError, ImportError):
-        raise
-    except Exception as error:
-        raise DataError(f"data cannot be read: {type(error).__name__}: {error}") from error
+T = TypeVar("T")
 
 
 class Source(ABC):
@@ -44,78 +29,67 @@ class Source(ABC):
     names: list[str]
 
     @abstractmethod
-    def read(self, columns: Sequence[str], size: int) -> Iterator[Any]:
-        """Read some columns as frames of at most about ``size`` rows."""
+    def parts(self, columns: Sequence[str]) -> Iterable[Part]:
+        """Parts of the rows, in order; they need not hold more than some columns."""
 
-    def batches(self, columns: Sequence[str], size: int) -> Iterator[Any]:
-        """Frames of some columns, in order; whatever fails while reading is told as a ``DataError``."""
-        with _told():
-            found = self.read(columns, size)
-        while True:
-            with _told():
-                batch = next(found, None)
-            if batch is None:
-                return
-            if len(batch):
-                yield batch
+    def frames(self, columns: Sequence[str], size: int) -> Iterator[Any]:
+        """Read some columns as frames of at most about ``size`` rows, in order, in this process."""
+        for part in self.parts(columns):
+            yield from part.frames(columns, size)
+
+    def settled(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Give columns that were put together from parts what the source knows of them."""
+        return frame
+
+    def total(
+        self, work: Callable[[Part], T], merge: Callable[[T, T], T], columns: Sequence[str], n_jobs: int | None
+    ) -> T | None:
+        """Sum up what ``work`` finds in each part; None where there is no part.
+
+        Parameters
+        ----------
+        work : callable
+            Can be sent to other processes.
+        merge : callable
+            Joins the findings of neighbors; may change the first.
+        columns : sequence of str
+            What ``work`` reads.
+        n_jobs : int or None
+            Processes, as for ``in_order``. The result does not depend on it.
+        """
+        parts = list(self.parts(columns))
+        return reduce(merge, in_order(work, parts, n_jobs=n_jobs)) if parts else None
 
 
 @dataclass
-class _ParquetFiles(Source):
-    """Parquet files, read one after the other and little by little: pyarrow's scanner holds several row groups."""
+class _Files(Source):
+    """Files on disk."""
 
-    paths: Sequence[str]
+    files: Files
 
     def __post_init__(self) -> None:
-        with self._opened(self.paths[0]) as file:
-            self.schema = file.schema_arrow
-        self.names = list(self.schema.names)
+        self.names = self.files.names
 
-    def read(self, columns: Sequence[str], size: int) -> Iterator[Any]:
-        return _gathered(self._parts(list(columns), size), size)
-
-    def _parts(self, columns: list[str], size: int) -> Iterator[Any]:
-        import pyarrow as pa
-
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        for path in self.paths:
-            with self._opened(path) as file:
-                for batch in file.iter_batches(batch_size=size, columns=columns):
-                    part = pa.table(batch).select(columns)
-                    yield part if part.schema.equals(schema) else part.cast(schema)
-
-    @staticmethod
-    def _opened(path: str) -> Any:
-        import pyarrow.parquet as pq
-
-        return pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+    def parts(self, columns: Sequence[str]) -> tuple[Part, ...]:
+        return self.files.parts(columns)
 
 
 @dataclass
-class _ArrowDataset(Source):
-    """A dataset of pyarrow, that of files among them."""
+class _Parts(Source):
+    """Parts that hold every column: datasets, and queries, which are one part."""
 
-    dataset: Any
+    names: list[str]
+    known: tuple[Part, ...]
 
-    def __post_init__(self) -> None:
-        self.names = list(self.dataset.schema.names)
-
-    def read(self, columns: Sequence[str], size: int) -> Iterator[Any]:
-        # Reading ahead is what takes memory: by default 16 batches of each of 4 files are held.
-        found = self.dataset.to_batches(
-            columns=list(columns), batch_size=size, batch_readahead=1, fragment_readahead=1, use_threads=False
-        )
-        return _gathered(found, size)
+    def parts(self, columns: Sequence[str]) -> tuple[Part, ...]:
+        return self.known
 
 
-@dataclass
-class _LazyFrame(Source):
+@dataclass(frozen=True)
+class _LazyFrame(Part):
     """A query of polars."""
 
     frame: Any
-
-    def __post_init__(self) -> None:
-        self.names = list(self.frame.collect_schema().names())
 
     def read(self, columns: Sequence[str], size: int) -> Iterator[Any]:
         wanted = self.frame.select(list(columns))
@@ -128,40 +102,40 @@ class _LazyFrame(Source):
             start += size
 
 
-@dataclass
-class _Relation(Source):
+@dataclass(frozen=True)
+class _Relation(Part):
     """A query of DuckDB."""
 
     relation: Any
-
-    def __post_init__(self) -> None:
-        self.names = list(self.relation.columns)
 
     def read(self, columns: Sequence[str], size: int) -> Iterator[Any]:
         quoted = ('"' + name.replace('"', '""') + '"' for name in columns)
         wanted = self.relation.project(", ".join(quoted))
         reader = wanted.to_arrow_reader if hasattr(wanted, "to_arrow_reader") else wanted.fetch_arrow_reader
-        return _gathered(reader(size), size)
+        return gathered(reader(size), size)
 
 
-def _gathered(batches: Iterable[Any], size: int) -> Iterator[Any]:
-    """Arrow tables of ``size`` rows, or a little more, from smaller batches."""
-    import pyarrow as pa
+@dataclass
+class _Dask(Source):
+    """A data frame of dask: parts are summed up where they are."""
 
-    waiting: list[Any] = []
-    count = 0
-    for batch in batches:
-        waiting.append(pa.table(batch))
-        count += batch.num_rows
-        if count >= size:
-            yield pa.concat_tables(waiting)
-            waiting, count = [], 0
-    if count:
-        yield pa.concat_tables(waiting)
+    frame: PartitionedFrame
+    names: list[str] = field(init=False)
 
+    def __post_init__(self) -> None:
+        self.names = self.frame.names
 
-def _is_path(data: Any) -> bool:
-    return isinstance(data, str | os.PathLike)
+    def parts(self, columns: Sequence[str]) -> Iterator[Part]:
+        return map(Partition, self.frame.computed(columns))
+
+    def settled(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return self.frame.settled(frame)
+
+    def total(
+        self, work: Callable[[Part], T], merge: Callable[[T, T], T], columns: Sequence[str], n_jobs: int | None
+    ) -> T | None:
+        with told():
+            return self.frame.total(work, merge, columns)
 
 
 def is_stream(data: Any) -> bool:
@@ -176,7 +150,7 @@ def is_stream(data: Any) -> bool:
     >>> is_stream("rows.parquet"), is_stream({"y": [1.0, 2.0]})
     (True, False)
     """
-    return _is_path(data) or _maker(data) is not None
+    return is_path(data) or _maker(data) is not None
 
 
 def source_of(data: Any) -> Source:
@@ -184,7 +158,7 @@ def source_of(data: Any) -> Source:
 
     Parameters
     ----------
-    data : str or path-like, list of them, pyarrow.dataset.Dataset, polars.LazyFrame or DuckDBPyRelation
+    data : str or path-like, list of them, pyarrow.dataset.Dataset, polars.LazyFrame, DuckDBPyRelation, dask.DataFrame
 
     Raises
     ------
@@ -193,78 +167,49 @@ def source_of(data: Any) -> Source:
     ImportError
         pyarrow, which reads files and what DuckDB sends, is not installed.
     """
-    with _told():
-        return _files([data]) if _is_path(data) else (_maker(data) or _files)(data)
+    with told():
+        return _of_files([data]) if is_path(data) else (_maker(data) or _of_files)(data)
 
 
 def _maker(data: Any) -> Callable[[Any], Source] | None:
-    if isinstance(data, list | tuple) and data and all(map(_is_path, data)):
-        return _files
+    if isinstance(data, list | tuple) and data and all(map(is_path, data)):
+        return _of_files
     names = {f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(data).__mro__}
-    known = {"pyarrow.Dataset": _ArrowDataset, "polars.LazyFrame": _LazyFrame, "duckdb.DuckDBPyRelation": _relation}
+    known = {
+        "pyarrow.Dataset": _of_dataset,
+        "polars.LazyFrame": _of_lazy_frame,
+        "duckdb.DuckDBPyRelation": _of_relation,
+        "dask.DataFrame": _of_dask,
+        "dask_expr.DataFrame": _of_dask,
+    }
     return next((make for name, make in known.items() if name in names), None)
 
 
-def _relation(data: Any) -> Source:
-    _arrow()
-    return _Relation(data)
+def _of_files(paths: Any) -> Source:
+    arrow()
+    return _Files(files_of(paths))
 
 
-def _arrow() -> Any:
+def _of_dataset(data: Any) -> Source:
+    arrow()
+    names = list(data.schema.names)
     try:
-        import pyarrow.csv
-        import pyarrow.dataset
-    except ImportError as error:
-        raise ImportError(
-            'reading data in batches needs pyarrow: pip install "interlace-lme[scale]", or pass a data frame'
-        ) from error
-    return pyarrow
+        parts = in_parts(dataset_pieces(data)) if type(data).__name__ == "FileSystemDataset" else ()
+    except ValueError:  # it is filtered, and its files are not to be had one by one
+        parts = ()
+    return _Parts(names, parts or (ArrowPart((Fragment(data),)),))
 
 
-def _files(paths: Sequence[str | os.PathLike[str]]) -> Source:
-    """One dataset of all files, which must be of one kind."""
-    arrow = _arrow()
-    found = [file for path in paths for file in _below(Path(path))]
-    kinds = {_format(file) for file in found}
-    if len(kinds) > 1:
-        raise DataError(f"data names files of several kinds ({', '.join(sorted(kinds))}); give files of one kind")
-    kind: Any = kinds.pop()
-    if kind == "csv":
-        options = arrow.csv.ConvertOptions(strings_can_be_null=True, null_values=list(_MISSING))
-        kind = arrow.dataset.CsvFileFormat(convert_options=options)
-    names = [str(file) for file in found]
-    return _ParquetFiles(names) if kind == "parquet" else _ArrowDataset(arrow.dataset.dataset(names, format=kind))
+def _of_lazy_frame(data: Any) -> Source:
+    return _Parts(list(data.collect_schema().names()), (_LazyFrame(data),))
 
 
-def _below(path: Path) -> list[Path]:
-    """Return the file itself, or all files of a known kind in a directory, by name."""
-    if path.is_file():
-        return [path]
-    if not path.exists():
-        raise DataError(
-            f"data names the file {str(path)!r}, which does not exist; a pattern can be given as glob.glob(...), files "
-            "on other machines as a pyarrow.dataset.dataset(..., filesystem=...)"
-        )
-    found = sorted(file for file in path.rglob("*") if file.is_file() and _known(file) is not None)
-    if not found:
-        raise DataError(f"the directory {str(path)!r} holds no file of a kind that can be read: {_listed()}")
-    return found
+def _of_relation(data: Any) -> Source:
+    arrow()
+    return _Parts(list(data.columns), (_Relation(data),))
 
 
-def _known(file: Path) -> str | None:
-    name = file.name.lower()
-    return next((kind for ending, kind in _FORMATS.items() if name.endswith(ending)), None)
-
-
-def _format(file: Path) -> str:
-    kind = _known(file)
-    if kind is None:
-        raise DataError(
-            f"data names {str(file)!r}, whose ending is none of {_listed()}; rename it, or pass a "
-            "pyarrow.dataset.dataset(...) that knows its format"
-        )
-    return kind
-
-
-def _listed() -> str:
-    return ", ".join(_FORMATS)
+def _of_dask(data: Any) -> Source:
+    if not data.npartitions:
+        raise DataError("data has no rows; there is nothing to fit")
+    return _Dask(PartitionedFrame(data))

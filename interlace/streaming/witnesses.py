@@ -16,7 +16,7 @@ from interlace.frames.evaluate import evaluate, inspect
 from interlace.frames.rows import Rows
 from interlace.typing import BoolArray, IntArray
 
-__all__ = ["Witnesses"]
+__all__ = ["Kept", "Witnesses"]
 
 
 class Witnesses:
@@ -25,7 +25,7 @@ class Witnesses:
     Parameters
     ----------
     codes : sequence of str
-        Expressions that no row learns from another by; each level of each factor among them is kept.
+        Expressions that have learned nothing yet; each level of each factor among them is kept.
     combinations : iterable of tuple of str
         Columns of which each combination of levels is kept, as grouping factors.
     columns : sequence of str
@@ -36,7 +36,7 @@ class Witnesses:
         self._codes = codes
         self.combinations = set(combinations)
         self._known: dict[Any, set[Any]] = {}
-        self._columns = {name: _Kept() for name in columns}
+        self._columns = {name: Kept() for name in columns}
 
     def add(self, rows: Rows, defined: BoolArray) -> None:
         """Keep the rows among ``rows`` that show a level for the first time.
@@ -53,6 +53,21 @@ class Witnesses:
         places = rows.positions[np.unique(np.concatenate(found))]
         for name, kept in self._columns.items():
             kept.add(rows.column(name).series, places)
+
+    def merge(self, other: Witnesses, rows: Rows, defined: BoolArray) -> None:
+        """Keep rows that ``other`` has kept of later rows, where they show a level that is new here too.
+
+        Parameters
+        ----------
+        other : Witnesses
+        rows : Rows
+            Those of ``other.frame()``.
+        defined : ndarray of bool, shape (rows.n,)
+        """
+        if rows.n:
+            self.add(rows, defined)
+        for name, kept in self._columns.items():
+            kept.merge_dtypes(other._columns[name])
 
     @property
     def count(self) -> int:
@@ -99,7 +114,7 @@ def _factors(codes: Iterable[str], rows: Rows) -> Iterable[tuple[Any, IntArray, 
                 yield name, levels, labels.tolist()
 
 
-class _Kept:
+class Kept:
     """Values of one column, with the dtype that it would have with all rows in one frame."""
 
     def __init__(self) -> None:
@@ -116,6 +131,17 @@ class _Kept:
             self._parts.append(part)
         self._dtypes.add(series.dtype)
 
+    def merge(self, other: Kept) -> None:
+        """Keep all that another one has kept of later rows."""
+        if other.count:
+            found = other.series()
+            self.add(found, np.arange(len(found), dtype=np.int64))
+        self.merge_dtypes(other)
+
+    def merge_dtypes(self, other: Kept) -> None:
+        """Let the dtypes of another one count."""
+        self._dtypes |= other._dtypes
+
     @property
     def count(self) -> int:
         """Number of values kept."""
@@ -123,6 +149,9 @@ class _Kept:
 
     def series(self) -> pd.Series[Any]:
         """All values kept."""
+        if not self._parts:
+            return pd.Series([], dtype=next(iter(self._dtypes), np.dtype(object)))
         whole = pd.concat(self._parts, ignore_index=True)
-        numeric = all(isinstance(dtype, np.dtype) and dtype.kind in "iuf" for dtype in self._dtypes)
-        return whole.astype(np.result_type(*self._dtypes)) if numeric else whole
+        if not all(getattr(dtype, "kind", "") in ("i", "u", "f") for dtype in self._dtypes):
+            return whole
+        return whole.astype(pd.concat([pd.Series([], dtype=dtype) for dtype in self._dtypes]).dtype)

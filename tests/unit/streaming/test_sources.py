@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def test_each_source_gives_the_fit_of_the_frame(
 def test_polars_without_batches_is_read_in_slices(frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(pl.LazyFrame, "collect_batches", raising=False)
     source = source_of(pl.LazyFrame({"a": range(10), "b": range(10)}))
-    assert [batch["a"].to_list() for batch in source.batches(["a"], 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert [batch["a"].to_list() for batch in source.frames(["a"], 4)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 def test_whole_numbers_with_gaps_are_the_same_levels_in_every_batch(
@@ -133,8 +134,68 @@ def test_files_of_other_types_become_those_of_the_first(tmp_path: Path) -> None:
     mine = interlace.fit("y ~ x + (1 | g)", paths)
     assert mine.llf == pytest.approx(interlace.fit("y ~ x + (1 | g)", data).llf, abs=1e-9)
     data.iloc[100:].drop(columns="x").to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(DataError, match=r"data cannot be read"):
+    with pytest.raises(DataError, match=r"b.parquet' has no column 'x', which .*a.parquet' has"):
         interlace.fit("y ~ x + (1 | g)", paths)
+
+
+#: Files that differ: how the second one is made of its half of the rows, and the whole frame that they amount to.
+SECOND: dict[str, Callable[[pd.DataFrame], Any]] = {
+    "other columns not in use": lambda part: part.assign(extra=1).drop(columns="z"),
+    "another order of columns": lambda part: part[list(part.columns[::-1])],
+    "text in place of categories": lambda part: part.astype({"size": str}),
+    "other types not in use": lambda part: part.assign(z="text"),
+    "narrow types": lambda part: part.astype({"g": "int16", "count": "int8"}),
+}
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+@pytest.mark.parametrize("how", SECOND)
+def test_files_that_differ(frame: pd.DataFrame, tmp_path: Path, how: str, ending: str) -> None:
+    parts = [frame.iloc[:450], SECOND[how](frame.iloc[450:])]
+    for i, part in enumerate(parts):
+        path = tmp_path / f"{i}.{ending}"
+        part.to_parquet(path) if ending == "parquet" else part.to_csv(path, index=False)
+    formula = "y ~ x + count + size + (1 | g)"
+    mine, theirs = interlace.fit(formula, tmp_path), interlace.fit(formula, frame.astype({"size": str}))
+    assert mine.llf == pytest.approx(theirs.llf, rel=1e-10)
+    assert mine.ngroups == theirs.ngroups
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_types_that_do_not_fit(frame: pd.DataFrame, tmp_path: Path, ending: str) -> None:
+    for i, part in enumerate([frame.iloc[:450], frame.iloc[450:].assign(g="text")]):
+        path = tmp_path / f"{i}.{ending}"
+        part.to_parquet(path) if ending == "parquet" else part.to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"'g' holds int64 in the file .*0\..* and (large_)?string in '.*1\."):
+        interlace.fit("y ~ x + (1 | g)", tmp_path)
+
+
+def test_files_without_rows(frame: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "0.csv").touch()
+    (tmp_path / "1.csv").write_text(",".join(frame.columns) + "\n")
+    with pytest.raises(DataError, match="no rows"):
+        interlace.fit("y ~ x + (1 | g)", tmp_path)
+    frame.to_csv(tmp_path / "2.csv", index=False)
+    mine = interlace.fit("y ~ x + color + (1 | g)", tmp_path)
+    assert mine.llf == pytest.approx(interlace.fit("y ~ x + color + (1 | g)", frame).llf, rel=1e-10)
+    with pytest.raises(DataError, match=r"0.csv', which is empty"):
+        interlace.fit("y ~ x + (1 | g)", tmp_path / "0.csv")
+
+
+def test_values_of_another_type_than_the_first_ones(frame: pd.DataFrame, tmp_path: Path) -> None:
+    lines = ["y,x,g", *(f"{i % 17},{i % 13},{i % 7}" for i in range(200_000)), "1,1,A7"]
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="CSV conversion error.*type of a column is that of the first block"):
+        interlace.fit("y ~ x + (1 | g)", tmp_path / "rows.csv")
+
+
+def test_a_closed_connection(frame: pd.DataFrame) -> None:
+    connection = duckdb.connect()
+    connection.register("rows", frame[["y", "x", "g"]])
+    relation = connection.sql("select * from rows")
+    connection.close()
+    with pytest.raises(DataError, match="data cannot be read: ConnectionException"):
+        interlace.fit("y ~ x + (1 | g)", relation)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +222,35 @@ def test_bad_collections_of_files(tmp_path: Path, frame: pd.DataFrame) -> None:
         interlace.fit("y ~ x + (1 | g)", mixed)
 
 
+def test_columns_of_one_name_in_a_file(frame: pd.DataFrame, tmp_path: Path) -> None:
+    columns = [frame["x"], frame["x"], frame["y"], frame["g"]]
+    table = pa.Table.from_arrays([pa.array(column) for column in columns], names=["x", "x", "y", "g"])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    with pytest.raises(DataError, match=r"rows.parquet' has several columns called 'x'"):
+        interlace.fit("y ~ x + (1 | g)", tmp_path)
+    assert interlace.fit("y ~ 1 + (1 | g)", tmp_path).nobs == len(frame)
+
+
+def test_a_file_named_twice(tmp_path: Path, frame: pd.DataFrame) -> None:
+    path = parquet(frame, tmp_path)
+    for data in ([path, path], [path, tmp_path], [path, f"{tmp_path}/../{tmp_path.name}/rows.parquet"]):
+        with pytest.raises(DataError, match=r"rows.parquet' twice"):
+            interlace.fit("y ~ x + (1 | g)", data)
+
+
+@pytest.mark.parametrize("name", ["https://example.org/rows.parquet", "s3://bucket/rows.parquet", "*.parquet"])
+def test_names_of_what_is_no_file_here(name: str) -> None:
+    with pytest.raises(DataError, match=rf"the file '{re.escape(name)}', which does not exist; .*filesystem="):
+        interlace.fit("y ~ x + (1 | g)", name)
+
+
+def test_batches_of_one_row(frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_ROWS", 1)
+    data = frame.head(120)
+    mine = interlace.fit("y ~ x + (1 | school)", parquet(data, tmp_path))
+    assert mine.llf == pytest.approx(interlace.fit("y ~ x + (1 | school)", data).llf, rel=1e-10)
+
+
 def test_columns_of_one_name(frame: pd.DataFrame) -> None:
     columns = [frame["x"], frame["x"], frame["y"], frame["g"]]
     table = pa.Table.from_arrays([pa.array(column) for column in columns], names=["x", "x", "y", "g"])
@@ -176,6 +266,9 @@ KINDS: dict[str, Callable[[pd.DataFrame], Any]] = {
     "times": lambda data: pa.array([dt.datetime(2020, 1, 1, i % 24) for i in data["g"].tolist()]),
     "truth values with gaps": lambda data: pa.array([None if i % 7 == 0 else i % 2 == 0 for i in range(len(data))]),
     "decimals": lambda data: pa.array([decimal.Decimal(i) / 8 for i in data["g"].tolist()]),
+    "large whole numbers with gaps": lambda data: pa.array([i + 2**60 if i % 7 else None for i in data["g"].tolist()]),
+    "large whole numbers without a sign": lambda data: pa.array([i + 2**63 for i in data["g"].tolist()], pa.uint64()),
+    "half precision": lambda data: pa.array(data["g"].astype(np.float16)),
     "large whole numbers": lambda data: pa.array([i + 2**60 for i in data["g"].tolist()]),
     "text that comes late": lambda data: pa.array([None] * 700 + data["item"].tolist()[700:]),
     "large text": lambda data: pa.array(data["color"], pa.large_string()),
@@ -195,6 +288,7 @@ def test_columns_of_every_kind(kind: str, size: int, frame: pd.DataFrame, monkey
     theirs = interlace.fit("y ~ x + (1 | k)", table)
     assert mine.llf == pytest.approx(theirs.llf, abs=1e-9)
     assert mine.random_effects["k"].index.equals(theirs.random_effects["k"].index)
+    assert mine.ngroups["k"] == len(set(table["k"].drop_null().to_pylist()))
 
 
 def test_errors_of_a_lazy_query_are_told(frame: pd.DataFrame) -> None:
