@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from interlace.lazy import load as _load
 
 if TYPE_CHECKING:
-    from interlace import datasets, diagnostics, families, influence, plotting, rbridge, reporting
+    from interlace import datasets, diagnostics, families, federated, influence, plotting, rbridge, reporting
     from interlace.api import fit, glmer, glmer_nb
     from interlace.diagnostics.augmented import hlm_augment
     from interlace.diagnostics.checks_of_model import check_model
@@ -71,6 +71,7 @@ __all__ = [
     "drop1_lrt",
     "emmeans",
     "families",
+    "federated",
     "fit",
     "glmer",
     "glmer_nb",
@@ -120,6 +121,7 @@ _HOME: dict[str, str] = {
     "drop1_lrt": "results.comparison",
     "emmeans": "results.emmeans",
     "families": "families",
+    "federated": "federated",
     "fit": "api",
     "glmer": "api",
     "glmer_nb": "api",
