@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 
 PYTEST_ARGS ?= --doctest-modules --doctest-glob=README.md interlace README.md tests parity
 
-.PHONY: setup demo test lint format parity bench docs dist-check clean
+.PHONY: setup demo test lint format parity bench bench-save bench-compare bench-growth bench-peers docs dist-check clean
 
 setup: $(STAMP)
 
@@ -52,16 +52,31 @@ format: $(STAMP)
 parity: $(STAMP)
 	$(BIN)/python -m parity report
 
-# The peers live in an environment of their own, so that their pins cannot disturb the development one.
+# LARGE=1 adds what takes minutes or gigabytes.
+BENCH_ARGS ?= -m "$(if $(LARGE),large or not large,not large)"
+
 bench: $(STAMP)
-	$(BIN)/python -m pytest benchmarks --benchmark-sort=name --benchmark-columns=min,median,rounds
+	$(BIN)/python -m pytest benchmarks $(BENCH_ARGS) --benchmark-sort=name --benchmark-columns=min,median,iqr,rounds
+
+bench-save: $(STAMP)
+	$(BIN)/python -m benchmarks.compare save
+
+bench-compare: $(STAMP)
+	$(BIN)/python -m benchmarks.compare check
+
+bench-growth: $(STAMP)
+	$(BIN)/python -m benchmarks.growth $(if $(LARGE),--large)
+
+# The peers live in an environment of their own, so that their pins cannot disturb the development one.
+#   make bench-peers PEERS_ARGS="--quick"
+bench-peers: $(STAMP)
 	test -x $(PEERS_VENV)/bin/python || $(PYTHON) -m venv $(PEERS_VENV)
 	$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --upgrade "pip>=25.1"
 	$(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --editable .
-	@for peer in $$($(BIN)/python benchmarks/peers.py --list); do \
-	    $(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install $$peer || echo "bench: going on without $$peer"; \
+	@for peer in $$($(BIN)/python -m benchmarks.peers --list); do \
+	    $(PEERS_VENV)/bin/python -m pip --disable-pip-version-check --quiet install $$peer || echo "bench-peers: going on without $$peer"; \
 	done
-	$(PEERS_VENV)/bin/python benchmarks/peers.py
+	$(PEERS_VENV)/bin/python -m benchmarks.peers $(PEERS_ARGS)
 
 # Pages generated for functions that are documented no longer would be warnings, which are errors.
 docs: $(STAMP)
@@ -77,5 +92,5 @@ dist-check: $(STAMP)
 
 # Keeps .venv: remove it by hand to start anew.
 clean:
-	rm -rf build dist site docs/generated parity/out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf build dist site docs/generated parity/out benchmarks/out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	find interlace tests parity benchmarks r_reference docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""The models that are timed: the rows of the project's target table that fit one model."""
+"""The pieces of work that are timed beside other libraries: the rows of the project's table of targets."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from interlace import datasets
 
-__all__ = ["CASES", "NEGATIVE_BINOMIAL", "Case", "generated", "million_rows", "new_response"]
+__all__ = ["CASES", "NEGATIVE_BINOMIAL", "REPLICATES", "Case", "Kind", "case_of", "generated", "new_response"]
+
+#: A whole fit; a refit with a new response; many refits; or what a new process waits for.
+Kind: TypeAlias = Literal["fit", "refit", "bootstrap", "deletion", "import", "first_fit"]
 
 #: Family of the cases whose theta of the negative binomial is estimated (`glmer_nb`).
 NEGATIVE_BINOMIAL = "negative.binomial"
+#: Replicates of the bootstrap that is timed.
+REPLICATES = 1000
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,11 @@ class Case:
     method : {"REML", "ML"}
     data : callable
         Returns the pandas frame.
-    refit : bool
-        Time a refit with a new response instead of a whole fit.
+    kind : {"fit", "refit", "bootstrap", "deletion", "import", "first_fit"}
+        What is done with the model.
+    agreement : float or None
+        The answer of a library is a number that must agree with lme4's within this relative difference; None when it
+        is a criterion, of which the smallest is best.
     target : float or None
         Seconds that interlace aims at.
     family : str or None
@@ -43,6 +52,8 @@ class Case:
         Quadrature nodes; 1 is the Laplace approximation.
     libraries : tuple of str
         The only libraries that are timed; empty for all.
+    large : bool
+        Left out of quick runs.
     """
 
     key: str
@@ -50,12 +61,14 @@ class Case:
     formula: str
     method: str
     data: Callable[[], pd.DataFrame]
-    refit: bool = False
+    kind: Kind = "fit"
+    agreement: float | None = None
     target: float | None = None
     family: str | None = None
     weights: str | None = None
     nAGQ: int = 1  # noqa: N815 - as glmer spells it
     libraries: tuple[str, ...] = ()
+    large: bool = False
 
     @property
     def response(self) -> str:
@@ -73,31 +86,38 @@ class Case:
         return re.findall(r"\(1 \| (\w+)\)", self.formula)
 
 
-@cache
-def million_rows() -> pd.DataFrame:
-    """A million rows in ten thousand groups of unequal size, with a random slope."""
-    rng = np.random.default_rng(20)
-    n, groups = 1_000_000, 10_000
-    g = rng.choice(groups, size=n, p=rng.dirichlet(np.full(groups, 5.0)))
-    x = rng.normal(size=n)
-    b = rng.normal(size=(groups, 2)) @ np.array([[0.8, 0.2], [0.0, 0.5]])
-    y = 1.0 + 0.5 * x + b[g, 0] + b[g, 1] * x + rng.normal(size=n)
-    return pd.DataFrame({"y": y, "x": x, "g": pd.Categorical(g.astype(str))})
+def generated(n: int, groups: int, items: int = 0, slopes: int = 0, columns: int = 1) -> pd.DataFrame:
+    """Rows in groups of unequal size, crossed with items if any.
 
-
-def generated(n: int, groups: int, items: int = 0) -> pd.DataFrame:
-    """Rows of a normal response ``y`` and a binary one ``s`` in groups of unequal size, crossed with items if any."""
+    The normal response ``y`` has coefficients of 0.5, effects of the groups with standard deviations of 0.8 (intercept)
+    and 0.3 (each of the first covariates, as many as ``slopes``), of the items with 0.5, and noise of 1. The binary
+    response ``s`` has the same coefficients and effects. Covariates are ``x``, ``x2``, ``x3`` and so on.
+    """
     rng = np.random.default_rng(21)
     g = rng.choice(groups, size=n, p=rng.dirichlet(np.full(groups, 5.0)))
-    x = rng.normal(size=n)
-    eta = -0.5 + 0.5 * x + rng.normal(scale=0.8, size=groups)[g]
+    names = [covariate(j) for j in range(columns)]
+    X = {name: rng.normal(size=n) for name in names}
+    eta = -0.5 + 0.5 * sum(X.values()) + rng.normal(scale=0.8, size=groups)[g]
+    for name in names[:slopes]:
+        eta += rng.normal(scale=0.3, size=groups)[g] * X[name]
     factors = {"g": pd.Categorical.from_codes(g, [str(level) for level in range(groups)])}
     if items:
         h = rng.integers(items, size=n)
         eta += rng.normal(scale=0.5, size=items)[h]
         factors["h"] = pd.Categorical.from_codes(h, [str(level) for level in range(items)])
     s = (rng.random(n) < 1.0 / (1.0 + np.exp(-eta))).astype(np.int64)
-    return pd.DataFrame({"y": eta + rng.normal(size=n), "s": s, "x": x, **factors})
+    return pd.DataFrame({"y": eta + rng.normal(size=n), "s": s, **X, **factors})
+
+
+def covariate(j: int) -> str:
+    """Name of a covariate of the generated data."""
+    return "x" if j == 0 else f"x{j + 1}"
+
+
+@cache
+def million_rows() -> pd.DataFrame:
+    """A million rows in ten thousand groups, with a random slope."""
+    return generated(1_000_000, 10_000, slopes=1)[["y", "x", "g"]]
 
 
 @cache
@@ -122,7 +142,7 @@ CBPP = "incidence / size ~ period + (1 | herd)"
 
 CASES = [
     Case("sleepstudy", "sleepstudy slopes, whole fit", SLEEP, "REML", packaged("sleepstudy"), target=1.5e-3),
-    Case("refit", "sleepstudy, new response", SLEEP, "REML", packaged("sleepstudy"), refit=True, target=0.6e-3),
+    Case("refit", "sleepstudy, new response", SLEEP, "REML", packaged("sleepstudy"), kind="refit", target=0.6e-3),
     Case(
         "penicillin",
         "Penicillin crossed, whole fit",
@@ -155,7 +175,7 @@ CASES = [
         packaged("InstEval"),
         target=1.2,
     ),
-    Case("million", "1e6 rows, 1e4 groups, slopes", "y ~ x + (x | g)", "REML", million_rows, target=2.0),
+    Case("million", "1e6 rows, 1e4 groups, slopes", "y ~ x + (x | g)", "REML", million_rows, target=2.0, large=True),
     Case(
         "cbpp",
         "cbpp binomial, Laplace",
@@ -220,5 +240,33 @@ CASES = [
         million_binary,
         family="binomial",
         libraries=("interlace", "lme4", "gpboost"),
+        large=True,
     ),
+    Case(
+        "bootstrap",
+        f"sleepstudy, {REPLICATES} parametric bootstrap replicates",
+        SLEEP,
+        "REML",
+        packaged("sleepstudy"),
+        kind="bootstrap",
+        agreement=0.2,  # of standard errors from random draws
+        target=0.6,
+    ),
+    Case(
+        "deletion",
+        "sleepstudy, 198 exact deletions with measures",
+        SLEEP,
+        "REML",
+        packaged("sleepstudy"),
+        kind="deletion",
+        agreement=1e-3,
+        target=0.15,
+    ),
+    Case("import", "import in a new process", SLEEP, "REML", packaged("sleepstudy"), kind="import", target=0.5),
+    Case("first_fit", "import, first fit in a new process", SLEEP, "REML", packaged("sleepstudy"), kind="first_fit"),
 ]
+
+
+def case_of(key: str) -> Case:
+    """The case of that name."""
+    return next(case for case in CASES if case.key == key)

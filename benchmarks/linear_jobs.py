@@ -22,7 +22,7 @@ def interlace_job(case: Case) -> Job:
     def criterion(result: Any) -> float:
         return float(-2.0 * result.llf)
 
-    if case.refit:
+    if case.kind == "refit":
         fitted, y = interlace.fit(case.formula, data, method=case.method), new_response(case)
         return (lambda: fitted.refit(y)), criterion
     return (lambda: interlace.fit(case.formula, data, method=case.method)), criterion
@@ -39,7 +39,7 @@ def lme_python_job(case: Case) -> Job:
     def criterion(result: Any) -> float:
         return float(result.reml_criterion if reml else -2.0 * result.log_likelihood)
 
-    if case.refit:
+    if case.kind == "refit":
         prepared, y = lme_python.prepare_lmer(case.formula, data), new_response(case)
         return (lambda: lme_python.fit_prepared(prepared, reml, y=y)), criterion
     return (lambda: lme_python.lmer(case.formula, data, reml)), criterion
@@ -55,7 +55,7 @@ def mixedlm_job(case: Case) -> Job:
         value = result.logLik()
         return -2.0 * float(getattr(value, "value", value))
 
-    if case.refit:
+    if case.kind == "refit":
         fitted, y = mixedlm.lmer(case.formula, data, REML=reml), new_response(case)
         return (lambda: fitted.refit(y)), criterion
     return (lambda: mixedlm.lmer(case.formula, data, REML=reml)), criterion

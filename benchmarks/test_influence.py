@@ -1,13 +1,10 @@
 """Timings of deletion diagnostics (`make bench`); each also checks some refits against single fits.
 
-The exact refits without each student of InstEval take one to two minutes; they run with
-
-    INTERLACE_LONG_BENCHMARKS=1 make bench
+The exact refits without each student of InstEval take one to two minutes; they run with `make bench LARGE=1`.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -21,9 +18,6 @@ from interlace.influence import case_delete, cooks_distance, lmer_influence_meas
 
 SLOPES = "y ~ x + z + (x | g)"
 INSTEVAL = "y ~ service + (1 | s) + (1 | d) + (1 | dept)"
-LONG = pytest.mark.skipif(
-    "INTERLACE_LONG_BENCHMARKS" not in os.environ, reason="INTERLACE_LONG_BENCHMARKS is not set: takes minutes"
-)
 
 
 def assert_best(deletion: CaseDeletion, formula: str, df: pd.DataFrame, places: list[int]) -> None:
@@ -78,7 +72,7 @@ def test_departments_of_insteval(benchmark, insteval: Any) -> None:
     assert_best(deletion, INSTEVAL, interlace.datasets.load("InstEval"), [0])
 
 
-@LONG
+@pytest.mark.large
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_students_of_insteval(benchmark, insteval: Any, n_jobs: int) -> None:
     deletion = benchmark.pedantic(lambda: case_delete(insteval, "s", n_jobs=n_jobs), rounds=1, warmup_rounds=0)
