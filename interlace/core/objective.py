@@ -24,9 +24,10 @@ from scipy.linalg import lapack
 
 from interlace.core.crossproducts import CrossProducts
 from interlace.core.factor import Elimination, collect, eliminate, scale_rest
-from interlace.core.schur import SparseMap, scale_blocks
+from interlace.core.schur import scale_blocks
 from interlace.core.small import diagonal_blocks
 from interlace.core.structure import Structure
+from interlace.core.weighted import leading_map
 from interlace.typing import FloatArray
 
 __all__ = [
@@ -133,7 +134,7 @@ class Objective(ProfiledDeviance):
         self.evaluations = 0
         #: Rows and columns of F whose determinant counts: the random effects, and X for REML.
         self._count = cp.structure.m - 1 if reml else cp.structure.m_z
-        self._lead = SparseMap(cp) if cp.structure.storage.sparse else None
+        self._lead = leading_map(cp)
 
     def at(self, theta: FloatArray) -> Elimination:
         """Elimination at ``theta``."""

@@ -24,7 +24,7 @@ from interlace.core.small import diagonal_blocks
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["ProductMap", "WeightedProducts"]
+__all__ = ["ProductMap", "WeightedProducts", "leading_map"]
 
 #: Products up to which one pass over all pairs of columns is faster than one pass for each.
 _ONE_PASS = 400_000
@@ -32,6 +32,8 @@ _ONE_PASS = 400_000
 _PIECE = 2_000_000
 #: Multiply-adds of a product of a sparse with a dense matrix in the time of one with an entry that is looked up.
 _GATHERED = 35.0
+#: Pairs of entries within a level that are listed, at most (1.8 GB).
+_MOST_PAIRS = 150_000_000
 #: Multiply-adds of the dense product in the time of one of the sparse product.
 _DENSE_SPEED = 100.0
 
@@ -375,6 +377,19 @@ class ProductMap(SparseMap):
         mixed = np.matmul(half.reshape(q, k, -1), self._Cx.reshape(q, k, -1).transpose(0, 2, 1))
         result: FloatArray = zz + mixed + mixed.transpose(0, 2, 1)
         return result
+
+
+def leading_map(cp: CrossProducts) -> SparseMap | None:
+    """What eliminates a leading block with sparse storage at many theta; None with dense storage.
+
+    All pairs are listed, unless that would fill the memory. (Sums of chunks may lack entries in some rows of a level,
+    for which there are pairs but no `ProductMap`.)
+    """
+    if cp.Cz is None:
+        return None
+    entries = np.diff(cp.Cz.indptr[:: cp.structure.blocks[0].k]).astype(np.float64)
+    few = float(entries @ entries) <= 2.0 * _MOST_PAIRS
+    return SparseMap(cp) if few or cp.structure.blocks[0].k > 1 else ProductMap(cp)
 
 
 def _rows_of_each_level(entries: FloatArray, indptr: NDArray[np.integer[Any]], k: int) -> list[FloatArray]:

@@ -10,10 +10,11 @@ from interlace.core.crossproducts import CrossProducts, Rows
 from interlace.core.factor import eliminate
 from interlace.core.joint import joint_covariance
 from interlace.core.logdet import logdet_psi_gradients, random_inverse
+from interlace.core.objective import Objective
 from interlace.core.penalized import PenalizedSystem
 from interlace.core.schur import SparseMap
 from interlace.core.structure import Structure
-from interlace.core.weighted import ProductMap, WeightedProducts
+from interlace.core.weighted import ProductMap, WeightedProducts, leading_map
 from tests.problems import KINDS, Array, random_problem
 
 CASES = [(k, s) for k in KINDS for s in (False, True) if not (s and k in ("one", "slopes", "split"))]
@@ -144,3 +145,18 @@ def test_derivatives_by_division_are_those_without(kind, sparse, monkeypatch):
     monkeypatch.setattr(logdet, "_DIVISIBLE", np.inf)
     for ours, theirs in zip(by_division, logdet_psi_gradients(e, random_inverse(e)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["crossed", "mixed"])
+def test_a_deviance_without_a_list_of_pairs_is_the_same(kind, monkeypatch):
+    structure, rows, _, rng = situation(kind, True)
+    cp, theta = CrossProducts.from_rows(structure, rows), rng.normal(size=structure.n_theta)
+    listed = Objective(cp, reml=True)
+    monkeypatch.setattr(weighted, "_MOST_PAIRS", 0)
+    target = Objective(cp, reml=True)
+    assert isinstance(leading_map(cp), ProductMap) is (kind == "crossed")  # the other has two columns
+    e, point = target.at(theta), listed.at(theta)
+    assert target.value(e) == pytest.approx(listed.value(point), rel=1e-12)
+    d, known = target.derivatives(e), listed.derivatives(point)
+    np.testing.assert_allclose(d.gradient, known.gradient, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(target.information(e, d), listed.information(point, known), rtol=1e-8, atol=1e-8)
