@@ -159,7 +159,8 @@ class FederatedDesign(Design):
         sizes = [len(found) for found in values.values()]
         if np.prod(sizes, dtype=np.float64) > _MOST:
             raise refusal()
-        codes = np.array(list(product(*map(range, sizes))), dtype=np.int64).reshape(-1, len(sizes))
+        combinations = list(product(*map(range, sizes)))
+        codes = np.array(combinations, dtype=np.int64).reshape(len(combinations), len(sizes))
         place = {name: j for j, name in enumerate(values)}
         for (a, b), seen in extras.together.items():
             codes = codes[seen[codes[:, place[a]], codes[:, place[b]]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
@@ -120,13 +120,18 @@ def fit(
 
 def _pooled(plan: Plan, parts: Any) -> Part:
     """Sum of all parts."""
-    listed = [parts] if isinstance(parts, Part | str | os.PathLike) else list(parts)
+    # A data frame or a dict would be gone through by its names, which are no paths.
+    several = isinstance(parts, Iterable) and not isinstance(parts, str | os.PathLike | pd.DataFrame | Mapping)
+    listed = list(parts) if several else [parts]
     if not listed:
         raise DataError("parts is empty: give the part of one site at least")
     found = []
     for part in listed:
         if not isinstance(part, Part | str | os.PathLike):
-            raise TypeError(f"parts must be parts or paths of their files, not {type(part).__name__}")
+            raise TypeError(
+                f"parts must be parts or paths of their files, or a list of them, not {type(part).__name__}; "
+                "summarize() makes a part of rows"
+            )
         found.append(part if isinstance(part, Part) else Part.load(part))
     for part in found:
         differences = plan.differences(part.plan)

@@ -167,3 +167,11 @@ def test_levels_of_other_sites_are_not_known_to_a_result():
         federated.at_site(result, plan, rows(), "A")
     with pytest.raises(TypeError, match="result must come from"):
         federated.at_site(interlace.fit(PLAN, rows()), plan, rows(), "A")
+
+
+@pytest.mark.parametrize("wrong", [rows(), {"A": "a.npz"}, [rows()], 3])
+def test_what_is_not_a_part(wrong):
+    with pytest.raises(
+        TypeError, match="parts must be parts or paths of their files, or a list of them, not (DataFrame|dict|int)"
+    ):
+        federated.fit(federated.plan("y ~ x + (1 | g)"), wrong)

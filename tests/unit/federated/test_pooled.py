@@ -198,6 +198,13 @@ def test_a_level_leaves_with_its_last_row():
     )
 
 
+def test_marginal_means_without_a_factor():
+    formula, df = "Reaction ~ Days + (Days | Subject)", interlace.datasets.load("sleepstudy")
+    plan = federated.plan(formula)
+    ours = federated.fit(plan, [federated.summarize(plan, df, "A")])
+    assert str(interlace.emmeans(ours, "Days")) == str(interlace.emmeans(fit_all(formula, df), "Days"))
+
+
 def test_what_a_result_offers_without_rows():
     df = crossed()
     df["two"] = (df["h"] > 5) * 1.0
