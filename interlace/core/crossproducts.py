@@ -19,7 +19,7 @@ from interlace.core.structure import Structure
 from interlace.core.terms import Block
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["CrossProducts", "Rows", "group_products", "pair_matrix", "same_structure"]
+__all__ = ["CrossProducts", "Rows", "as_slabs", "group_products", "pair_matrix", "same_structure"]
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,23 @@ def _dense_products(structure: Structure, rows: Rows, i: int, r: int) -> FloatAr
     """Z_i'Z_r with every pair of levels, shape (q_i, k_i, q_r k_r)."""
     a, b = structure.blocks[i], structure.blocks[r]
     sums = group_products(rows.codes[i] * b.q + rows.codes[r], a.q * b.q, rows.Z[i], rows.Z[r])
-    return sums.reshape(a.q, b.q, a.k, b.k).transpose(0, 2, 1, 3).reshape(a.q, a.k, b.size)
+    return as_slabs(sums, a.k, b)
+
+
+def as_slabs(sums: FloatArray, k: int, other: Block) -> FloatArray:
+    """Products of k columns with those of another block, pair by pair of levels, as one slab for each level.
+
+    Parameters
+    ----------
+    sums : ndarray, shape (q * other.q, k, other.k)
+    k : int
+    other : Block
+
+    Returns
+    -------
+    ndarray, shape (q, k, other.size)
+    """
+    return sums.reshape(-1, other.q, k, other.k).transpose(0, 2, 1, 3).reshape(-1, k, other.size)
 
 
 def _add_sparse(a: sparse.csr_array | None, b: sparse.csr_array | None, sign: float) -> sparse.csr_array | None:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from interlace.core.crossproducts import CrossProducts
-from interlace.core.schur import SparseMap, scale_blocks
+from interlace.core.schur import LeadingMap, scale_blocks
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray
 
@@ -60,7 +60,7 @@ class Elimination:
     R: FloatArray
     log_chain: float
     ok: bool
-    lead: SparseMap | None = None
+    lead: LeadingMap | None = None
 
     @property
     def structure(self) -> Structure:
@@ -150,7 +150,7 @@ class Elimination:
 
 
 def eliminate(
-    cp: CrossProducts, L: Sequence[FloatArray], lead: SparseMap | None = None, *, indefinite: bool = False
+    cp: CrossProducts, L: Sequence[FloatArray], lead: LeadingMap | None = None, *, indefinite: bool = False
 ) -> Elimination:
     """Eliminate all random effects of the chain and factorize the rest.
 
@@ -159,7 +159,7 @@ def eliminate(
     cp : CrossProducts
     L : sequence of ndarray, shapes (k_i, k_i)
         Relative covariance factor of each block of the structure.
-    lead : SparseMap, optional
+    lead : LeadingMap, optional
         Needed with sparse storage.
     indefinite : bool
         Whether weights may be negative, so that an A_j with a negative eigenvalue is meant and not rounding.

@@ -14,7 +14,7 @@ import numpy as np
 from interlace.core.batch_factor import scale_rest_stack, weights_stack
 from interlace.core.batch_small import inverse_factors
 from interlace.core.batch_stack import rest_by_member
-from interlace.core.crossproducts import Rows, group_products
+from interlace.core.crossproducts import Rows, as_slabs, group_products
 from interlace.core.factor import Elimination
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray, IntArray
@@ -88,8 +88,7 @@ def _changes(e: Elimination, part: Rows, level: IntArray) -> FloatArray:
     lost = [group_products(pair, t, Z, part.Xy)]
     for r, block in reversed(list(enumerate(rest, start=1))):
         sums = group_products(pair * block.q + part.codes[r], t * block.q, Z, part.Z[r])
-        by_pair = sums.reshape(t, block.q, lead.k, block.k).transpose(0, 2, 1, 3)
-        lost.insert(0, by_pair.reshape(t, lead.k, block.size))
+        lost.insert(0, as_slabs(sums, lead.k, block))
     C = e.cp.C[0][level]
     left = C - np.concatenate(lost, axis=2)
     W, _ = weights_stack((e.cp.A[0][level] - group_products(pair, t, Z, Z))[None], e.L[0][None])

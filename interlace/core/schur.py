@@ -7,6 +7,7 @@ the map itself is built once as a sparse matrix and applied to W at every evalua
 from __future__ import annotations
 
 import weakref
+from abc import ABC, abstractmethod
 
 import numpy as np
 from scipy import sparse
@@ -14,7 +15,7 @@ from scipy import sparse
 from interlace.core.crossproducts import CrossProducts
 from interlace.typing import FloatArray, IntArray
 
-__all__ = ["SparseMap", "scale_blocks"]
+__all__ = ["LeadingMap", "SparseMap", "scale_blocks"]
 
 
 def scale_blocks(W: FloatArray, C: FloatArray) -> FloatArray:
@@ -26,7 +27,7 @@ def scale_blocks(W: FloatArray, C: FloatArray) -> FloatArray:
     return product
 
 
-class SparseMap:
+class LeadingMap(ABC):
     """Schur complement of one leading block whose products with the rest are sparse.
 
     Parameters
@@ -42,15 +43,21 @@ class SparseMap:
         self._Cz = cp.Cz
         self._CzT = cp.Cz.T.tocsr()
         self._Cx = cp.C[0].reshape(lead.size, -1)
-        self._pairs = _known_pairs(cp.Cz, lead.q, lead.k)
+
+    @abstractmethod
+    def _square(self, W: FloatArray) -> FloatArray:
+        """Sum over levels of Cz_j' W_j Cz_j, shape (m_z, m_z)."""
+
+    @abstractmethod
+    def _half_forms(self, G: FloatArray) -> FloatArray:
+        """Matrices, shape (q, k, k), that with their transposes add up to Cz_j G Cz_j'; G of shape (m, m)."""
 
     def complement(self, W: FloatArray, S: FloatArray) -> FloatArray:
         """S - sum_j C_j' W_j C_j, shape (m, m)."""
         m_z = self._m_z
         WCx = scale_blocks(W, self._Cx.reshape(self._q, self._k, -1)).reshape(self._Cx.shape)
         out = S.copy()
-        upper = (self._pairs.T @ W.reshape(-1)).reshape(m_z, m_z)
-        out[:m_z, :m_z] -= upper + np.triu(upper, 1).T
+        out[:m_z, :m_z] -= self._square(W)
         cross = self._CzT @ WCx
         out[:m_z, m_z:] -= cross
         out[m_z:, :m_z] -= cross.T
@@ -60,11 +67,9 @@ class SparseMap:
     def adjoint(self, G: FloatArray) -> FloatArray:
         """C_j G C_j' for every level, shape (q, k, k); G symmetric, shape (m, m)."""
         m_z, q, k = self._m_z, self._q, self._k
-        upper = np.array(G[:m_z, :m_z], order="C")
-        upper.flat[:: m_z + 1] *= 0.5
-        zz = (self._pairs @ upper.reshape(-1)).reshape(q, k, k)
         half = self._Cz @ G[:m_z, m_z:] + 0.5 * (self._Cx @ G[m_z:, m_z:])
-        mixed = zz + np.matmul(half.reshape(q, k, -1), self._Cx.reshape(q, k, -1).transpose(0, 2, 1))
+        mixed = np.matmul(half.reshape(q, k, -1), self._Cx.reshape(q, k, -1).transpose(0, 2, 1))
+        mixed += self._half_forms(G)
         result: FloatArray = mixed + mixed.transpose(0, 2, 1)
         return result
 
@@ -90,6 +95,29 @@ class SparseMap:
         """Sum over levels of C_j' w_j; ``w`` of shape (q, k, r), result (m, r)."""
         flat = w.reshape(self._q * self._k, -1)
         return np.concatenate([self._CzT @ flat, self._Cx.T @ flat])
+
+
+class SparseMap(LeadingMap):
+    """By a list of all pairs of entries within a level, which pays when many theta follow one matrix.
+
+    Parameters
+    ----------
+    cp : CrossProducts
+        With sparse storage.
+    """
+
+    def __init__(self, cp: CrossProducts) -> None:
+        super().__init__(cp)
+        self._pairs = _known_pairs(self._Cz, self._q, self._k)
+
+    def _square(self, W: FloatArray) -> FloatArray:
+        upper = (self._pairs.T @ W.reshape(-1)).reshape(self._m_z, self._m_z)
+        return np.asarray(upper + np.triu(upper, 1).T)
+
+    def _half_forms(self, G: FloatArray) -> FloatArray:
+        upper = np.array(G[: self._m_z, : self._m_z], order="C")
+        upper.flat[:: self._m_z + 1] *= 0.5
+        return np.asarray(self._pairs @ upper.reshape(-1)).reshape(self._q, self._k, self._k)
 
 
 #: Pairs that are formed at once.

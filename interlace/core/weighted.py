@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import blas
 
-from interlace.core.crossproducts import CrossProducts
+from interlace.core.crossproducts import CrossProducts, as_slabs
 from interlace.core.factor import Elimination
-from interlace.core.schur import SparseMap, scale_blocks
+from interlace.core.schur import LeadingMap, SparseMap
 from interlace.core.small import diagonal_blocks
 from interlace.core.structure import Structure
 from interlace.typing import FloatArray, IntArray
@@ -156,8 +156,7 @@ class WeightedProducts:
     def _dense(self, i: int, j: int, weights: FloatArray) -> FloatArray:
         """Z_i'WZ_j with every pair of levels, shape (q_i, k_i, q_j k_j)."""
         a, b = self.structure.blocks[i], self.structure.blocks[j]
-        sums = self._pairs[i, j].at(weights)
-        return sums.reshape(a.q, b.q, a.k, b.k).transpose(0, 2, 1, 3).reshape(a.q, a.k, b.size)
+        return as_slabs(self._pairs[i, j].at(weights), a.k, b)
 
     def _with_columns(self, i: int, WX: Sequence[FloatArray], out: FloatArray) -> None:
         """Z_i'WX by level, into shape (q_i, k_i, p)."""
@@ -262,8 +261,8 @@ def _occurring(cells: IntArray, size: int) -> tuple[IntArray, IntArray]:
     return keys, number[cells]
 
 
-class ProductMap(SparseMap):
-    """Schur complement of one leading block whose products with the rest are sparse, for one evaluation.
+class ProductMap(LeadingMap):
+    """By multiplication, for one evaluation, or where a list of pairs would fill the memory.
 
     Parameters
     ----------
@@ -272,11 +271,7 @@ class ProductMap(SparseMap):
     """
 
     def __init__(self, cp: CrossProducts) -> None:
-        assert cp.Cz is not None
-        lead = cp.structure.blocks[0]
-        self._q, self._k, self._m_z = lead.q, lead.k, cp.structure.m_z
-        self._Cz, self._CzT = cp.Cz, cp.Cz.T.tocsr()
-        self._Cx = cp.C[0].reshape(lead.size, -1)
+        super().__init__(cp)
         self._known: tuple[FloatArray, FloatArray] | None = None
 
     def _pieces(self) -> list[tuple[int, int]]:
@@ -284,20 +279,7 @@ class ProductMap(SparseMap):
         size = max(1, _PIECE // (self._k * self._m_z))
         return [(first, min(first + size, self._q)) for first in range(0, self._q, size)]
 
-    def complement(self, W: FloatArray, S: FloatArray) -> FloatArray:
-        """S - sum_j C_j' W_j C_j, shape (m, m)."""
-        m_z = self._m_z
-        WCx = scale_blocks(W, self._Cx.reshape(self._q, self._k, -1)).reshape(self._Cx.shape)
-        out = S.copy()
-        out[:m_z, :m_z] -= self._square(W)
-        cross = self._CzT @ WCx
-        out[:m_z, m_z:] -= cross
-        out[m_z:, :m_z] -= cross.T
-        out[m_z:, m_z:] -= self._Cx.T @ WCx
-        return out
-
     def _square(self, W: FloatArray) -> FloatArray:
-        """Sum over levels of Cz_j' W_j Cz_j, shape (m_z, m_z)."""
         entries = np.diff(self._Cz.indptr).astype(np.float64)
         if _DENSE_SPEED * float(entries @ entries) < 0.5 * self._q * self._k * float(self._m_z) ** 2:
             weighted = sparse.csr_array(
@@ -364,22 +346,18 @@ class ProductMap(SparseMap):
                 out[entries] = np.matmul(block, self._Cz.data[entries][:, :, None])[:, :, 0]
         return out
 
-    def adjoint(self, G: FloatArray) -> FloatArray:
-        """C_j G C_j' for every level, shape (q, k, k); G symmetric, shape (m, m)."""
-        m_z, q, k = self._m_z, self._q, self._k
+    def _half_forms(self, G: FloatArray) -> FloatArray:
+        q, k = self._q, self._k
         indptr, product = self._Cz.indptr, self.on_pattern(G)
         # The rows of a level have entries in the same columns.
-        zz, level = np.zeros((q, k, k)), np.repeat(np.arange(q), np.diff(indptr)[::k])
+        forms, level = np.zeros((q, k, k)), np.repeat(np.arange(q), np.diff(indptr)[::k])
         left, right = (_rows_of_each_level(x, indptr, k) for x in (product, self._Cz.data))
         for a, b in np.ndindex(k, k):
-            zz[:, a, b] = np.bincount(level, weights=left[a] * right[b], minlength=q)
-        half = self._Cz @ G[:m_z, m_z:] + 0.5 * (self._Cx @ G[m_z:, m_z:])
-        mixed = np.matmul(half.reshape(q, k, -1), self._Cx.reshape(q, k, -1).transpose(0, 2, 1))
-        result: FloatArray = zz + mixed + mixed.transpose(0, 2, 1)
-        return result
+            forms[:, a, b] = np.bincount(level, weights=left[a] * right[b], minlength=q)
+        return 0.5 * forms
 
 
-def leading_map(cp: CrossProducts) -> SparseMap | None:
+def leading_map(cp: CrossProducts) -> LeadingMap | None:
     """What eliminates a leading block with sparse storage at many theta; None with dense storage.
 
     All pairs are listed, unless that would fill the memory. (Sums of chunks may lack entries in some rows of a level,
